@@ -1,0 +1,116 @@
+"""Domain time as an injected value: what the schedules, times to live and holds are measured in (ms UTC)."""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import anyio
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        ...
+
+    async def sleep_until(self, at: int) -> None:
+        """Return once `now() >= at`."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, moved by the measured offset to the venue's."""
+
+    def __init__(self, offset_ms: int = 0) -> None:
+        self.offset_ms = offset_ms
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000 + self.offset_ms
+
+    async def sleep_until(self, at: int) -> None:
+        while (wait_ms := at - self.now()) > 0:
+            await anyio.sleep(wait_ms / SECOND_MS)
+
+
+class ReplayClock:
+    """A clock that stands still until the replay moves it."""
+
+    def __init__(self, now: int = 0) -> None:
+        self._now = now
+        self._waiters: list[tuple[int, int, anyio.Event]] = []
+        self._order = itertools.count()
+
+    def now(self) -> int:
+        return self._now
+
+    async def sleep_until(self, at: int) -> None:
+        if at <= self._now:
+            await anyio.lowlevel.checkpoint()
+            return
+        woken = anyio.Event()
+        waiter = (at, next(self._order), woken)
+        heapq.heappush(self._waiters, waiter)
+        try:
+            await woken.wait()
+        finally:
+            if not woken.is_set():
+                self._waiters.remove(waiter)
+                heapq.heapify(self._waiters)
+
+    def advance(self, now: int) -> None:
+        """Move to `now` (never back) and wake who waited for it."""
+        self._now = max(self._now, now)
+        while self._waiters and self._waiters[0][0] <= self._now:
+            heapq.heappop(self._waiters)[2].set()
+
+    def next_wake(self) -> int | None:
+        """The earliest time somebody sleeps until; None when nobody sleeps."""
+        return self._waiters[0][0] if self._waiters else None
+
+
+class Alarm:
+    """One deadline that may move: `run` calls `ring` each time the set time has come."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at: float = math.inf
+        self._moved = anyio.Event()
+
+    def set(self, at: int | None) -> None:
+        wanted = math.inf if at is None else at
+        if wanted != self._at:
+            self._at = wanted
+            self._moved.set()
+
+    async def run(self, ring: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            self._moved = anyio.Event()
+            if self._at == math.inf:
+                await self._moved.wait()
+            elif await self._reached(int(self._at)):
+                self._at = math.inf
+                await ring()
+
+    async def _reached(self, at: int) -> bool:
+        """True when the clock came to `at`, False when the deadline was moved first."""
+        reached = False
+        moved = self._moved
+
+        async with anyio.create_task_group() as group:
+
+            async def cancel_when_moved() -> None:
+                await moved.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(cancel_when_moved)
+            await self._clock.sleep_until(at)
+            reached = True
+            group.cancel_scope.cancel()
+        return reached

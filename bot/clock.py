@@ -35,8 +35,9 @@ class SystemClock:
         return time.time_ns() // 1_000_000 + self.offset_ms
 
     async def sleep_until(self, at: int) -> None:
-        while (wait_ms := at - self.now()) > 0:
-            await anyio.sleep(wait_ms / SECOND_MS)
+        await anyio.sleep(max(0, at - self.now()) / SECOND_MS)
+        while self.now() < at:  # the wall clock may have been set back meanwhile
+            await anyio.sleep(0.001)  # noqa: ASYNC110  # time itself is what is waited for
 
 
 class ReplayClock:

@@ -1,4 +1,4 @@
-"""Bounded streams between actors: each has a capacity and a written overflow rule, and together they know when all is quiet."""
+"""Bounded streams between actors: each has a capacity and an overflow rule; together they know when all is quiet."""
 
 import enum
 from collections import OrderedDict

@@ -1,0 +1,143 @@
+"""The one config tree: frozen structs, TOML in, secrets from the environment only."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from bot.errors import OperatorError
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Minute = Annotated[int, msgspec.Meta(ge=0, le=59)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,24}$")]
+Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{5,20}$")]
+Option = float | int | str | bool | list[int] | list[str]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every TOML table: an unknown key is an error."""
+
+
+class VariantTable(Table, frozen=True):
+    name: Name
+    tier: Name
+    symbols: Annotated[tuple[Symbol, ...], msgspec.Meta(min_length=1)]
+    minutes: Annotated[tuple[Minute, ...], msgspec.Meta(min_length=1)] = (3, 33)
+    entry: Name = "market"
+    filters: tuple[Name, ...] = ()
+    threshold_pct: Positive | None = None  # None: the tier's
+    entry_ttl_minutes: Count = 60
+    post_only: bool = False
+    enabled: bool = True
+
+
+class SizingTable(Table, frozen=True):
+    """Keys left out are the tier's."""
+
+    margin_usdt: Positive | None = None  # per position
+    leverage: Annotated[int, msgspec.Meta(ge=1, le=125)] | None = None
+    max_positions_per_symbol: Count | None = None
+    max_positions: Count | None = None
+
+
+class ExitsTable(Table, frozen=True):
+    """Keys left out are the tier's; 0 switches an optional rule off."""
+
+    stop_pct: Percent | None = None
+    target_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    trail_arm_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    trail_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    floor_arm_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    floor_keep_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    max_hold_minutes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class VariantFile(Table, frozen=True):
+    """One `deploy/variants/*.toml`."""
+
+    variant: VariantTable
+    sizing: SizingTable = SizingTable()
+    exits: ExitsTable = ExitsTable()
+    filter: dict[str, dict[str, Option]] = {}
+    entry: dict[str, dict[str, Option]] = {}
+
+
+class ModelTable(Table, frozen=True):
+    base: str = "nano"  # a directory below `checkpoints/`, a path, or "google/timesfm-2.5-200m-pytorch"
+    context: Annotated[int, msgspec.Meta(ge=32, le=16384, multiple_of=32)] = 192
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=128)] = 4
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: torch's own choice
+    deadline_seconds: Positive = 120.0
+
+
+class ExchangeTable(Table, frozen=True):
+    rest_url: str = ""  # empty: the venue's own
+    stream_url: str = ""
+    timeout_ms: Count = 5_000
+    recv_window_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5_000
+    silence_seconds: Positive = 90.0
+
+
+class AccountTable(Table, frozen=True):
+    client_prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,6}$")] = "tsb"
+    max_positions: Count = 44
+    starting_balance: Positive = 10_000.0  # replay and paper only
+
+
+class JournalTable(Table, frozen=True):
+    dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
+
+
+class BotFile(Table, frozen=True):
+    """`deploy/bot.toml`, all of it optional."""
+
+    model: ModelTable = ModelTable()
+    exchange: ExchangeTable = ExchangeTable()
+    account: AccountTable = AccountTable()
+    journal: JournalTable = JournalTable()
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """Never in a file, a log or a repr."""
+
+    api_key: str
+    api_secret: str
+
+    def __repr__(self) -> str:
+        return "Secrets(***)"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Secrets":
+        missing = [name for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET") if not environment.get(name)]
+        if missing:
+            raise OperatorError(f"environment: {' and '.join(missing)} must be set to trade on this venue")
+        return cls(environment["BINANCE_API_KEY"], environment["BINANCE_API_SECRET"])
+
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+def read_toml(path: Path, kind: type[TableT]) -> TableT:
+    """Decode one TOML file into `kind`; every fault is one OperatorError that names file and key."""
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OperatorError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OperatorError(f"{path}: {error}") from None
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise OperatorError(f"{path}: {error}") from None
+
+
+def money(value: float) -> Decimal:
+    """A configured amount as the Decimal that a person meant (0.1 is 0.1)."""
+    return Decimal(str(value))

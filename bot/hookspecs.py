@@ -1,0 +1,83 @@
+"""The plugin manual: three hooks. A plugin is a module (or any object) that implements one of them.
+
+A plugin sees a `Candidate` and answers; it has no clock, no network and no state of its own. A hook that returns None,
+raises, or is a coroutine never opens a trade: the last two kinds of fault are refused at start where they can be seen
+there, everything else refuses the one signal and names the plugin.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+import pluggy
+
+from bot.messages import Bars, ExitPlan, FilterVerdict, Forecast, Instrument, Side
+
+PROJECT = "bot"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Options = Mapping[str, float | int | str | bool | list[int] | list[str]]
+
+
+class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """One signal that passed its tier's threshold, as filters and entries see it."""
+
+    variant: str
+    symbol: str
+    side: Side
+    now: int  # ms UTC, the cycle's time
+    bars: Bars  # closed bars, oldest first; the last one is the newest closed
+    last_price: float  # close of the newest closed bar
+    mark_price: float
+    forecast: Forecast
+    instrument: Instrument
+    rsi: float  # RSI(14) of the closes
+    atr: float  # ATR(14), in price units
+
+
+class TierTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a tier gives to its variants; a variant's file overrides single keys."""
+
+    name: str
+    checkpoint: str  # directory below `checkpoints/<tier>/`, or "base"
+    threshold_pct: float  # |predicted return| that a signal needs, in percent
+    margin_usdt: float
+    leverage: int
+    max_positions_per_symbol: int
+    max_positions: int | None  # over all variants of the tier
+    exits: ExitPlan
+    skip_weekdays: tuple[int, ...] = ()  # Monday is 0
+    skip_hours: tuple[int, ...] = ()  # UTC
+
+
+class EntryPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to enter: at market, or with a limit at `price` (rounded to the tick, away from the market)."""
+
+    price: Decimal | None = None  # None: market
+    post_only: bool = False
+    reason: str = ""
+
+
+class Specs:
+    """The hooks. Each plugin implements exactly one of them, under the name of its file or entry point."""
+
+    @hookspec
+    def tier(self) -> TierTemplate:  # type: ignore[empty-body]  # pluggy specs have no body
+        """Called once at start. Return the tier's template."""
+
+    @hookspec
+    def judge(self, candidate: Candidate, options: Options) -> FilterVerdict:  # type: ignore[empty-body]
+        """Called for every candidate of a variant that names this filter, in the order of the file.
+
+        `options` is the variant's `[filter.NAME]` table over the plugin module's `OPTIONS`. Return a verdict with the
+        reason and the values it was decided on. May not change the candidate.
+        """
+
+    @hookspec
+    def propose(self, candidate: Candidate, options: Options) -> EntryPlan | str:  # type: ignore[empty-body]
+        """Called once for a candidate that every filter allowed.
+
+        Return the plan, or a string that says why there is no entry. A long limit must lie at or below the last
+        price and a short one at or above it.
+        """

@@ -1,0 +1,515 @@
+"""Every struct that crosses a stream or a room's edge, in flow order.
+
+Times are integer milliseconds UTC. Prices, quantities and money are Decimal from the venue's edge on; bars,
+forecasts and indicators are float, because they are estimates.
+"""
+
+import enum
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Side(enum.StrEnum):
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.LONG else -1
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SHORT if self is Side.LONG else Side.LONG
+
+
+# ---- market
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venue asks of an order on one symbol."""
+
+    symbol: str
+    tick_size: Decimal
+    step_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal  # of a limit order
+    max_market_quantity: Decimal
+    min_notional: Decimal  # in quote; reduce-only orders are exempt
+    trading: bool = True
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A closed candle of last-trade prices; volume in base units."""
+
+    symbol: str
+    interval_ms: int
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    @property
+    def close_at(self) -> int:
+        """The first millisecond after the bar."""
+        return self.open_time + self.interval_ms
+
+
+class BarClosed(msgspec.Struct, frozen=True):
+    bar: Bar
+    backfilled: bool = False  # fetched over REST instead of seen on the stream
+
+
+class PriceChanged(msgspec.Struct, frozen=True):
+    """The last traded price of one symbol."""
+
+    symbol: str
+    price: Decimal
+    at: int
+
+
+class MarkChanged(msgspec.Struct, frozen=True):
+    """The mark price, and the funding that is due next."""
+
+    symbol: str
+    mark: Decimal
+    funding_rate: Decimal
+    next_funding_at: int
+    at: int
+
+
+# ---- forecast
+
+
+class Bars(msgspec.Struct, frozen=True, eq=False):
+    """Contiguous closed bars of one symbol, oldest first; each array has shape (bars,)."""
+
+    symbol: str
+    interval_ms: int
+    open_time: npt.NDArray[np.int64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @property
+    def close_at(self) -> int:
+        return int(self.open_time[-1]) + self.interval_ms
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+
+class Window(msgspec.Struct, frozen=True, eq=False):
+    """What the model sees of one symbol: exactly `context` contiguous closes, no gap, no NaN, all above zero."""
+
+    symbol: str
+    bar_close_at: int
+    closes: Floats  # (context,)
+
+
+class ForecastRequest(msgspec.Struct, frozen=True, eq=False):
+    request_id: int
+    variant: str
+    checkpoint: str  # the tier's adapter, or "base"
+    windows: tuple[Window, ...]
+    deadline: int  # domain time after which an answer is useless
+
+
+class Forecast(msgspec.Struct, frozen=True, eq=False):
+    symbol: str
+    checkpoint: str  # id of what was really used
+    bar_close_at: int
+    horizon: int  # bars ahead
+    predicted_return: float  # point forecast at the horizon / last close - 1
+    predicted_q10: float  # the same of the 0.1 quantile
+    predicted_q90: float
+
+
+class ForecastRefused(msgspec.Struct, frozen=True):
+    symbol: str
+    reason: str
+
+
+class ForecastsReady(msgspec.Struct, frozen=True, eq=False):
+    """The answer to one request: every window of it is in one of the two."""
+
+    request_id: int
+    variant: str
+    forecasts: tuple[Forecast, ...]
+    refused: tuple[ForecastRefused, ...] = ()
+
+
+# ---- variant
+
+
+class FilterVerdict(msgspec.Struct, frozen=True):
+    """One filter's word on one signal."""
+
+    filter: str
+    allow: bool
+    reason: str
+    values: dict[str, float | int | str | bool | None] = {}
+
+
+class Signal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One row of `bot.signal_log`: variant x symbol x cycle, acted on or not. The field order is the column order."""
+
+    signal_id: str
+    cycle_at: int
+    variant: str
+    tier: str
+    symbol: str
+    bar_close_at: int | None = None
+    checkpoint: str | None = None
+    mark_price: Decimal | None = None
+    predicted_return: float | None = None
+    predicted_q10: float | None = None
+    predicted_q90: float | None = None
+    threshold: float
+    side: Side | None = None
+    rsi: float | None = None
+    atr: float | None = None
+    cat_trend: float | None = None
+    cat_momentum: float | None = None
+    cat_strength: float | None = None
+    cat_volume: float | None = None
+    cat_volatility: float | None = None
+    filter_verdicts: tuple[FilterVerdict, ...] = ()
+    decision: str  # "enter" | "refuse"
+    decision_reason: str
+    entry_method: str
+    entry_price: Decimal | None = None  # None for a market entry
+    quantity: Decimal | None = None
+    fill_status: str | None = None  # None | "pending" | "filled" | "partial" | "expired" | "rejected" | "denied"
+    fill_price: Decimal | None = None
+    exit_price: Decimal | None = None
+    exit_reason: str | None = None
+    net_pnl: Decimal | None = None
+    actual_return: float | None = None
+
+
+class ExitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How one position may end. Percentages are of the average entry price; None switches a rule off."""
+
+    stop_pct: float
+    target_pct: float | None = None
+    trail_arm_pct: float | None = None
+    trail_pct: float | None = None
+    floor_arm_pct: float | None = None
+    floor_keep_pct: float | None = None
+    max_hold_ms: int | None = None
+
+
+class EntryIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """An allowed signal on its way to the desk. `signal_id` is also the position's id."""
+
+    signal_id: str
+    variant: str
+    tier: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal | None  # None: market
+    post_only: bool
+    created_at: int
+    expires_at: int  # what has not filled by then is cancelled
+    leverage: int
+    exits: ExitPlan
+
+
+# ---- the venue's answers and events
+
+
+class Book(enum.StrEnum):
+    """Binance keeps conditional orders in a book of their own."""
+
+    REGULAR = "regular"
+    ALGO = "algo"
+
+
+class OrderKind(enum.StrEnum):
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+    STOP_MARKET = "STOP_MARKET"
+    TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+
+    @property
+    def book(self) -> Book:
+        return Book.ALGO if self in (OrderKind.STOP_MARKET, OrderKind.TAKE_PROFIT_MARKET) else Book.REGULAR
+
+
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One order as the venue shall get it; numbers already on the symbol's grid."""
+
+    client_id: str
+    symbol: str
+    kind: OrderKind
+    buy: bool
+    quantity: Decimal
+    price: Decimal | None = None  # LIMIT
+    trigger_price: Decimal | None = None  # STOP_MARKET, TAKE_PROFIT_MARKET
+    reduce_only: bool = False
+    post_only: bool = False
+
+
+class VenueStatus(enum.StrEnum):
+    """The venue's word for an order, both books in one vocabulary."""
+
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
+    TRIGGERING = "TRIGGERING"
+    TRIGGERED = "TRIGGERED"
+    FINISHED = "FINISHED"
+
+
+class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venue says of one order, whether asked or told by the user stream.
+
+    The child order of a triggered algo order has the same client id and the REGULAR book.
+    """
+
+    client_id: str
+    symbol: str
+    book: Book
+    venue_id: int
+    status: VenueStatus
+    buy: bool
+    quantity: Decimal
+    filled: Decimal
+    at: int
+    reason: str = ""
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. (symbol, trade_id) is unique."""
+
+    symbol: str
+    trade_id: int
+    venue_id: int  # the regular order's id
+    client_id: str  # "" where the venue's answer has none (userTrades)
+    buy: bool
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    realized_pnl: Decimal  # the venue's, of its netted position
+    maker: bool
+    at: int
+
+
+class FundingPaid(msgspec.Struct, frozen=True, kw_only=True):
+    """One funding payment; negative: we paid."""
+
+    symbol: str
+    amount: Decimal
+    at: int
+    income_id: int
+
+
+class FundingDue(msgspec.Struct, frozen=True):
+    """The user stream says that funding was booked; the amounts are asked for."""
+
+    at: int
+
+
+class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue's netted position of one symbol in one-way mode."""
+
+    symbol: str
+    quantity: Decimal  # signed
+    entry_price: Decimal
+
+
+class UserStreamUp(msgspec.Struct, frozen=True):
+    """The user stream is connected (again): what happened before may have been missed."""
+
+    at: int
+
+
+class UserStreamLost(msgspec.Struct, frozen=True):
+    at: int
+    reason: str
+
+
+UserEvent = OrderReport | Fill | FundingDue | UserStreamUp | UserStreamLost
+
+
+# ---- orders
+
+
+class PositionStatus(enum.StrEnum):
+    PENDING = "pending"  # the entry rests, nothing filled
+    OPEN = "open"
+    CLOSING = "closing"  # a market exit is on its way
+    CLOSED = "closed"
+
+
+class Position(msgspec.Struct, kw_only=True):
+    """One independent entry with its own quantity, stop and target. Owned by the desk; others get copies."""
+
+    position_id: str
+    variant: str
+    tier: str
+    symbol: str
+    side: Side
+    status: PositionStatus
+    intended: Decimal  # quantity asked for
+    filled: Decimal = Decimal(0)
+    closed: Decimal = Decimal(0)
+    entry_price: Decimal | None = None  # average of the entry's fills
+    exit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    target_price: Decimal | None = None
+    created_at: int
+    opened_at: int | None = None
+    closed_at: int | None = None
+    exit_reason: str | None = None
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+    gross_pnl: Decimal = Decimal(0)
+    exits: ExitPlan
+
+    @property
+    def open_quantity(self) -> Decimal:
+        return self.filled - self.closed
+
+    @property
+    def net_pnl(self) -> Decimal:
+        return self.gross_pnl - self.fees + self.funding
+
+
+class PositionChanged(msgspec.Struct, frozen=True):
+    position: Position
+
+
+class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an acted-on signal so far; None leaves a column as it is."""
+
+    signal_id: str
+    fill_status: str | None = None
+    fill_price: Decimal | None = None
+    exit_price: Decimal | None = None
+    exit_reason: str | None = None
+    net_pnl: Decimal | None = None
+
+
+class ReturnKnown(msgspec.Struct, frozen=True, kw_only=True):
+    """The horizon of every signal on this bar has passed."""
+
+    symbol: str
+    bar_close_at: int
+    actual_return: float  # close at the horizon / close at bar_close_at - 1
+
+
+class BalanceChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The wallet by the bot's own ledger: start + realized - fees + funding."""
+
+    at: int
+    wallet: Decimal
+
+
+class TradingState(enum.StrEnum):
+    ACTIVE = "active"
+    REDUCING = "reducing"  # exits only
+    HALTED = "halted"  # cancels only
+
+
+class TradingStateChanged(msgspec.Struct, frozen=True):
+    state: TradingState
+    reason: str
+    at: int
+
+
+# ---- exits
+
+
+class ExitIntent(msgspec.Struct, frozen=True):
+    """Close the whole position at market."""
+
+    position_id: str
+    reason: str
+    at: int
+
+
+class StopMove(msgspec.Struct, frozen=True):
+    """Move the exchange-side stop; a move against the position is ignored."""
+
+    position_id: str
+    stop_price: float
+    reason: str
+    at: int
+
+
+# ---- journal
+
+
+class Severity(enum.StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class BotEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `bot.bot_events` and a log line: something that an operator may want to know."""
+
+    at: int
+    name: str  # snake_case
+    severity: Severity = Severity.INFO
+    detail: dict[str, Any] = {}
+
+
+JournalEntry = Signal | SignalOutcome | ReturnKnown | BotEvent
+
+
+# ---- order rows (the desk's intent, committed before the send)
+
+
+class Leg(enum.StrEnum):
+    """What an order is for; the letter goes into its client id."""
+
+    ENTRY = "e"
+    STOP = "s"
+    TARGET = "t"
+    EXIT = "x"
+
+
+class OrderState(enum.StrEnum):
+    """Our word for an order. The transition table is in `bot/orders/states.py`."""
+
+    INTENDED = "intended"  # committed, not sent
+    UNRESOLVED = "unresolved"  # sent, no answer that counts
+    WORKING = "working"
+    TRIGGERED = "triggered"  # an algo order whose child is on its way
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class OrderRow(msgspec.Struct, kw_only=True):
+    """A row of `bot.orders`."""
+
+    client_id: str
+    position_id: str
+    leg: Leg
+    revision: int
+    request: OrderRequest
+    state: OrderState
+    filled: Decimal = Decimal(0)
+    venue_id: int | None = None
+    created_at: int
+    updated_at: int
+    reason: str = ""

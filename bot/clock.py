@@ -36,8 +36,8 @@ class SystemClock:
 
     async def sleep_until(self, at: int) -> None:
         await anyio.sleep(max(0, at - self.now()) / SECOND_MS)
-        while self.now() < at:  # the wall clock may have been set back meanwhile
-            await anyio.sleep(0.001)  # noqa: ASYNC110  # time itself is what is waited for
+        while self.now() < at:  # noqa: ASYNC110  # the wall clock was set back; time itself is what is waited for
+            await anyio.sleep(0.001)
 
 
 class ReplayClock:

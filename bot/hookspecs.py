@@ -11,7 +11,8 @@ from decimal import Decimal
 import msgspec
 import pluggy
 
-from bot.messages import Bars, ExitPlan, FilterVerdict, Forecast, Instrument, Side
+from bot.messages import Bars, ExitPlan, FilterVerdict, Forecast, Side
+from bot.venue import Instrument
 
 PROJECT = "bot"
 hookspec = pluggy.HookspecMarker(PROJECT)

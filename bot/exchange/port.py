@@ -4,25 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from bot.messages import (
-    Bar,
-    Book,
-    Fill,
-    FundingPaid,
-    Instrument,
-    MarkChanged,
-    OrderReport,
-    OrderRequest,
-    PriceChanged,
-    UserEvent,
-    VenuePosition,
-)
+from bot.messages import Bar, MarkChanged, PriceChanged
+from bot.venue import Book, Fill, FundingPaid, Instrument, OrderReport, OrderRequest, UserEvent, VenuePosition
 
 MarketEvent = Bar | PriceChanged | MarkChanged
 
 
 class TradingPort(Protocol):
-    """Signed calls. Each raises VenueRejected, OutcomeUnknown or VenueUnavailable, and no other error of the venue's."""
+    """Signed calls. Each raises VenueRejected, OutcomeUnknown or VenueUnavailable, no other venue error."""
 
     async def place(self, request: OrderRequest) -> OrderReport: ...
 

@@ -239,7 +239,9 @@ class Position(msgspec.Struct, kw_only=True):
     exit_price: Decimal | None = None
     stop_price: Decimal | None = None
     target_price: Decimal | None = None
+    stop_reason: str | None = None  # why the stop was last moved; None: never moved
     created_at: int
+    expires_at: int  # the entry's time to live ends
     opened_at: int | None = None
     closed_at: int | None = None
     exit_reason: str | None = None

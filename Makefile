@@ -1,0 +1,83 @@
+# PYTHON: the interpreter to build on; by default the first of these that works and is 3.11 or newer.
+PYTHONS := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(shell for p in $(PYTHONS); do "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { command -v "$$p"; break; }; done)
+# TORCH_INDEX: an index of CPU builds of torch. The build on PyPI for Linux x86-64 brings several GB of CUDA with it.
+TORCH_INDEX ?=
+VARIANTS ?= deploy/variants/btc.toml deploy/variants/eth.toml deploy/variants/sol.toml
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format install clean
+
+help: ## list what can be made
+	@echo 'make run      install into $(VENV) and replay the variants in deploy/variants/ on a generated market'
+	@echo '              ARGS="--bars DIR --from 2025-03-01 --to 2025-03-31" replays recordings instead'
+	@echo '              VARIANTS="FILE.toml ..." trades other variants'
+	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
+	@echo 'make lint     the same without the tests'
+	@echo 'make format   let ruff format and fix'
+	@echo 'make install  install only'
+	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
+	@echo
+	@echo 'PYTHON=PATH       the Python to build on (3.11 or newer)'
+	@echo 'TORCH_INDEX=URL   where to take torch from; give the CPU index that pytorch.org names under "Get started",'
+	@echo '                  or pip takes its default build, which on Linux brings several GB of CUDA libraries'
+
+$(VENV)/.created:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or newer is needed; none of: $(PYTHONS) is. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; fi
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) does not work or is older than Python 3.11" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@echo "[1/3] virtual environment $(VENV) on $$("$(PYTHON)" -V) ($(PYTHON))"
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# torch alone and first: its index then serves nothing else, and a resolver never swaps the build that was asked for.
+$(VENV)/.torch: $(VENV)/.created constraints.txt
+	@echo "[2/3] $$(grep '^torch==' constraints.txt), the largest download"
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
+	@echo "[3/3] the bot and its packages"
+	@$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed pyproject.toml constraints.txt
+	@echo "[tests] what the checks need"
+	@$(PIP) --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+install: $(VENV)/.installed
+
+run: $(VENV)/.installed
+	@$(BIN)/python -m bot run $(VARIANTS) --venue replay $(ARGS)
+
+lint: $(VENV)/.tested
+	@echo '== ruff check'
+	@$(BIN)/ruff check .
+	@echo '== ruff format --check'
+	@$(BIN)/ruff format --check .
+	@echo '== mypy --strict'
+	@$(BIN)/mypy bot plugins
+	@echo '== import contracts'
+	@$(BIN)/lint-imports
+
+test: lint
+	@echo '== tests'
+	@$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/.tested
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find bot plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +

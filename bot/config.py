@@ -17,7 +17,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Minute = Annotated[int, msgspec.Meta(ge=0, le=59)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,24}$")]
 Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{5,20}$")]
-Option = float | int | str | bool | list[int] | list[str]
+Option = float | int | str | bool | list[int | str]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ PROJECT = "bot"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Options = Mapping[str, float | int | str | bool | list[int] | list[str]]
+Options = Mapping[str, float | int | str | bool | list[int | str]]
 
 
 class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -1,0 +1,344 @@
+"""The desk's book, pure: positions and their orders, what reports and executions do to them, what cover they need."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from bot.errors import OurFault
+from bot.messages import EntryIntent, Position, PositionStatus, Side
+from bot.orders.states import LIVE, OrderEvent, event_of, move
+from bot.strategy.exits import stop_price, target_price
+from bot.strategy.rounding import decimal_of, stop_on_tick, target_on_tick
+from bot.venue import Fill, Instrument, Leg, OrderKind, OrderReport, OrderRequest, OrderRow, OrderState
+
+ZERO = Decimal(0)
+_KINDS = {Leg.STOP: OrderKind.STOP_MARKET, Leg.TARGET: OrderKind.TAKE_PROFIT_MARKET, Leg.EXIT: OrderKind.MARKET}
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Which position and leg an execution belongs to, and with how much of it."""
+
+    position_id: str
+    leg: Leg
+    quantity: Decimal
+
+
+class PositionBook:
+    """Positions by id, orders by client id. Mutated by its one owner, the desk."""
+
+    def __init__(self, prefix: str, instruments: dict[str, Instrument]) -> None:
+        self.positions: dict[str, Position] = {}
+        self.orders: dict[str, OrderRow] = {}
+        self._legs: dict[str, list[OrderRow]] = {}  # by position
+        self._prefix = prefix
+        self._instruments = instruments
+
+    # -- reading
+
+    def ours(self, client_id: str) -> bool:
+        return client_id.startswith(f"{self._prefix}-")
+
+    def legs(self, position_id: str, leg: Leg | None = None, live: bool = False) -> list[OrderRow]:
+        rows = self._legs.get(position_id, [])
+        return [row for row in rows if (leg is None or row.leg is leg) and (not live or row.state in LIVE)]
+
+    def live_orders(self) -> list[OrderRow]:
+        return [row for row in self.orders.values() if row.state in LIVE]
+
+    def open_positions(self, symbol: str | None = None) -> Iterator[Position]:
+        for position in self.positions.values():
+            if position.status is not PositionStatus.CLOSED and symbol in (None, position.symbol):
+                yield position
+
+    def net(self, symbol: str) -> Decimal:
+        """Signed open quantity of our positions."""
+        return sum((p.open_quantity * p.side.sign for p in self.open_positions(symbol)), ZERO)
+
+    def next_expiry(self) -> int | None:
+        """When the next resting entry's time to live ends."""
+        expiries = [
+            position.expires_at
+            for position in self.open_positions()
+            if self.legs(position.position_id, Leg.ENTRY, True)
+        ]
+        return min(expiries, default=None)
+
+    # -- intents
+
+    def adopt(self, position: Position, orders: Iterable[OrderRow]) -> None:
+        """Take over what an earlier process left in the database."""
+        self.positions[position.position_id] = position
+        for row in orders:
+            self._add(row)
+
+    def enter(self, intent: EntryIntent) -> tuple[Position, OrderRow]:
+        """A new position and its entry order, both not yet committed."""
+        position = Position(
+            position_id=intent.signal_id,
+            variant=intent.variant,
+            tier=intent.tier,
+            symbol=intent.symbol,
+            side=intent.side,
+            status=PositionStatus.PENDING,
+            intended=intent.quantity,
+            created_at=intent.created_at,
+            expires_at=intent.expires_at,
+            exits=intent.exits,
+        )
+        self.positions[position.position_id] = position
+        kind = OrderKind.MARKET if intent.limit_price is None else OrderKind.LIMIT
+        row = self._new_row(
+            position,
+            Leg.ENTRY,
+            intent.created_at,
+            kind=kind,
+            buy=intent.side is Side.LONG,
+            quantity=intent.quantity,
+            price=intent.limit_price,
+            post_only=intent.post_only,
+        )
+        return position, row
+
+    def leave(self, position: Position, reason: str, now: int) -> OrderRow:
+        """A market order that closes all that is open of `position`."""
+        position.status = PositionStatus.CLOSING
+        position.exit_reason = position.exit_reason or reason
+        return self._closing_row(position, Leg.EXIT, now)
+
+    def move_stop(self, position: Position, level: float, reason: str) -> bool:
+        """Take a new stop level if it is better for the position; True when it was taken."""
+        tick = self._instruments[position.symbol].tick_size
+        wanted = stop_on_tick(decimal_of(level), position.side, tick)
+        current = position.stop_price
+        if position.open_quantity <= 0 or current is None or (wanted - current) * position.side.sign <= 0:
+            return False
+        position.stop_price, position.stop_reason = wanted, reason
+        return True
+
+    # -- cover
+
+    def cover(self, position: Position, now: int) -> list[OrderRow]:
+        """New stop and target orders that `position` lacks, the stop first. They replace what `surplus` then names.
+
+        A position that is being closed and has no exit on its way any more gets another one.
+        """
+        if position.open_quantity <= 0:
+            return []
+        if position.status is PositionStatus.CLOSING:
+            leaving = self.legs(position.position_id, Leg.EXIT, live=True)
+            return [] if leaving else [self._closing_row(position, Leg.EXIT, now)]
+        wanted = {Leg.STOP: position.stop_price, Leg.TARGET: position.target_price}
+        return [
+            self._closing_row(position, leg, now, price)
+            for leg, price in wanted.items()
+            if price is not None and not any(self._fits(row, position, price) for row in self._leg_rows(position, leg))
+        ]
+
+    def surplus(self, position: Position) -> list[OrderRow]:
+        """Live orders of `position` that have no use any more."""
+        live = self.legs(position.position_id, live=True)
+        if position.status is PositionStatus.CLOSED:
+            return live
+        surplus = []
+        for leg, price in ((Leg.STOP, position.stop_price), (Leg.TARGET, position.target_price)):
+            rows = self._leg_rows(position, leg)
+            fitting = [
+                r for r in rows if price is not None and self._fits(r, position, price) and r.state in _CONFIRMED
+            ]
+            if position.status is PositionStatus.OPEN and fitting:
+                surplus += [row for row in rows if row is not fitting[-1] and row.state is not OrderState.TRIGGERED]
+        if position.closed > 0:
+            surplus += [row for row in live if row.leg is Leg.ENTRY]
+        return surplus
+
+    def _leg_rows(self, position: Position, leg: Leg) -> list[OrderRow]:
+        return self.legs(position.position_id, leg, live=True)
+
+    @staticmethod
+    def _fits(row: OrderRow, position: Position, price: Decimal) -> bool:
+        if row.state is OrderState.TRIGGERED:  # its child is closing the position now
+            return True
+        return row.request.quantity == position.open_quantity and row.request.trigger_price == price
+
+    # -- what the venue says
+
+    def apply_event(self, row: OrderRow, event: OrderEvent, now: int, reason: str = "") -> None:
+        row.state = move(row.state, event)
+        row.updated_at = now
+        row.reason = reason or row.reason
+        self.settle(self.positions[row.position_id], now)
+
+    def apply_report(self, report: OrderReport) -> OrderRow | None:
+        """Move the order that the report is about; None where it is not ours."""
+        row = self.orders.get(report.client_id)
+        if row is None:
+            return None
+        conditional = row.request.kind.book is not report.book
+        if not conditional or row.venue_id is None:
+            row.venue_id = report.venue_id
+        event = event_of(report, conditional)
+        if event is OrderEvent.FILLED and row.filled < report.filled:
+            event = OrderEvent.TRIGGERED if row.request.kind.book is not report.book else OrderEvent.ACCEPTED
+        self.apply_event(row, event, report.at, report.reason)
+        return row
+
+    def apply_fill(self, fill: Fill, client_id: str) -> list[Applied]:
+        """Book an execution of the order `client_id`; the caller has made sure that it is new.
+
+        What a closing order executed beyond its own position was taken from its siblings on the same side: the
+        venue nets them, so the oldest ones are closed with it.
+        """
+        row = self.orders[client_id]
+        row.filled += fill.quantity
+        row.updated_at = fill.at
+        position = self.positions[row.position_id]
+        if row.leg is Leg.ENTRY:
+            self._opened(position, fill)
+            applied = [Applied(position.position_id, row.leg, fill.quantity)]
+        else:
+            applied = self._closed(position, row, fill)
+        if row.filled >= row.request.quantity or row.leg is not Leg.ENTRY and position.open_quantity == 0:
+            row.state = move(row.state, OrderEvent.FILLED)
+        elif row.request.kind.book is not OrderKind.MARKET.book:
+            row.state = move(row.state, OrderEvent.TRIGGERED)
+        for part in applied:
+            self.settle(self.positions[part.position_id], fill.at)
+        return applied
+
+    def settle(self, position: Position, now: int) -> None:
+        """Close a position that has nothing open and no entry on its way."""
+        if position.status is PositionStatus.CLOSED or position.open_quantity != 0:
+            return
+        if self.legs(position.position_id, Leg.ENTRY, live=True):
+            return
+        position.status = PositionStatus.CLOSED
+        position.closed_at = now
+        if position.filled == 0:
+            entry = self.legs(position.position_id, Leg.ENTRY)[0]
+            position.exit_reason = "not_filled" if entry.state is not OrderState.REJECTED else "rejected"
+
+    # -- inner workings
+
+    def _opened(self, position: Position, fill: Fill) -> None:
+        before = (position.entry_price or ZERO) * position.filled
+        position.filled += fill.quantity
+        position.entry_price = (before + fill.price * fill.quantity) / position.filled
+        position.fees += fill.fee
+        if position.status in (
+            PositionStatus.PENDING,
+            PositionStatus.CLOSED,
+        ):  # closed: a cancel crossed with this fill
+            position.status = PositionStatus.OPEN
+            position.opened_at, position.closed_at, position.exit_reason = fill.at, None, None
+        if position.stop_reason is None:
+            self._set_bracket(position)
+
+    def _set_bracket(self, position: Position) -> None:
+        if position.entry_price is None:
+            raise OurFault(f"position {position.position_id} has no entry price")
+        entry, sign, plan = float(position.entry_price), position.side.sign, position.exits
+        tick = self._instruments[position.symbol].tick_size
+        stop = decimal_of(stop_price(entry, sign, plan.stop_pct))
+        position.stop_price = stop_on_tick(stop, position.side, tick)
+        if plan.target_pct is not None:
+            target = decimal_of(target_price(entry, sign, plan.target_pct))
+            position.target_price = target_on_tick(target, position.side, tick)
+
+    def _closed(self, position: Position, row: OrderRow, fill: Fill) -> list[Applied]:
+        owners = [position] + [
+            p for p in self.open_positions(position.symbol) if p is not position and p.side is position.side
+        ]
+        left, applied = fill.quantity, []
+        for owner in owners:
+            part = min(left, owner.open_quantity)
+            if part > 0:
+                self._reduce(owner, row, fill, part)
+                applied.append(Applied(owner.position_id, row.leg, part))
+                left -= part
+        if left > 0:
+            raise OurFault(f"{fill.symbol} trade {fill.trade_id} closed {left} more than all our positions held")
+        return applied
+
+    @staticmethod
+    def _reduce(position: Position, row: OrderRow, fill: Fill, part: Decimal) -> None:
+        if position.entry_price is None:
+            raise OurFault(f"position {position.position_id} has no entry price")
+        before = (position.exit_price or ZERO) * position.closed
+        position.closed += part
+        position.exit_price = (before + fill.price * part) / position.closed
+        position.fees += fill.fee * part / fill.quantity
+        position.gross_pnl += (fill.price - position.entry_price) * part * position.side.sign
+        reasons = {Leg.STOP: position.stop_reason or "stop", Leg.TARGET: "target"}
+        if row.leg in reasons:
+            position.exit_reason = reasons[row.leg]
+
+    def _closing_row(self, position: Position, leg: Leg, now: int, trigger: Decimal | None = None) -> OrderRow:
+        return self._new_row(
+            position,
+            leg,
+            now,
+            kind=_KINDS[leg],
+            buy=position.side is Side.SHORT,
+            quantity=position.open_quantity,
+            trigger_price=trigger,
+            reduce_only=True,
+        )
+
+    def _new_row(
+        self,
+        position: Position,
+        leg: Leg,
+        now: int,
+        *,
+        kind: OrderKind,
+        buy: bool,
+        quantity: Decimal,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+        reduce_only: bool = False,
+        post_only: bool = False,
+    ) -> OrderRow:
+        revision = len(self.legs(position.position_id, leg))
+        client_id = f"{self._prefix}-{position.position_id}-{leg}{revision}"
+        row = OrderRow(
+            client_id=client_id,
+            position_id=position.position_id,
+            leg=leg,
+            revision=revision,
+            request=OrderRequest(
+                client_id=client_id,
+                symbol=position.symbol,
+                kind=kind,
+                buy=buy,
+                quantity=quantity,
+                price=price,
+                trigger_price=trigger_price,
+                reduce_only=reduce_only,
+                post_only=post_only,
+            ),
+            state=OrderState.INTENDED,
+            created_at=now,
+            updated_at=now,
+        )
+        self._add(row)
+        return row
+
+    def _add(self, row: OrderRow) -> None:
+        if row.client_id in self.orders:
+            raise OurFault(f"order {row.client_id} exists already")
+        self.orders[row.client_id] = row
+        self._legs.setdefault(row.position_id, []).append(row)
+
+    def forget_closed(self) -> list[str]:
+        """Drop closed positions whose orders have all ended; the database keeps them. Their ids."""
+        closed = [p.position_id for p in self.positions.values() if p.status is PositionStatus.CLOSED]
+        forgotten = [position_id for position_id in closed if not self.legs(position_id, live=True)]
+        for position_id in forgotten:
+            for row in self._legs.pop(position_id, []):
+                del self.orders[row.client_id]
+            del self.positions[position_id]
+        return forgotten
+
+
+_CONFIRMED = frozenset({OrderState.WORKING, OrderState.TRIGGERED})

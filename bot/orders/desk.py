@@ -1,0 +1,384 @@
+"""The desk actor: the single writer to the venue. In: intents and the account's events. Out: positions and outcomes."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import anyio
+import msgspec
+from anyio.abc import TaskStatus
+
+from bot.clock import MINUTE_MS, Alarm, Clock
+from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.exchange.port import TradingPort
+from bot.messages import (
+    BalanceChanged,
+    BotEvent,
+    EntryIntent,
+    ExitIntent,
+    Position,
+    PositionChanged,
+    PositionStatus,
+    Severity,
+    SignalOutcome,
+    StopMove,
+    TradingState,
+    TradingStateChanged,
+)
+from bot.orders.book import PositionBook
+from bot.orders.ledger import Ledger
+from bot.orders.reconcile import Reconciler
+from bot.orders.sender import RECHECK_MS, Sender
+from bot.orders.states import LIVE
+from bot.orders.store import AttributedFill, OrderStore
+from bot.streams import Stream
+from bot.venue import (
+    Book,
+    Fill,
+    FundingDue,
+    FundingPaid,
+    Leg,
+    OrderReport,
+    OrderRow,
+    UserEvent,
+    UserStreamLost,
+    UserStreamUp,
+)
+
+WOULD_TRIGGER_AT_ONCE = -2021
+COVER_ATTEMPTS = 3
+RECONCILE = "reconcile"  # a key of the recheck times that is no client id
+
+
+class AlarmRang(msgspec.Struct, frozen=True):
+    """An entry's time to live has ended, or an order must be asked for again."""
+
+
+DeskMessage = EntryIntent | ExitIntent | StopMove | UserEvent | AlarmRang
+DeskNews = PositionChanged | SignalOutcome | BalanceChanged | BotEvent | TradingStateChanged
+
+
+class Desk:
+    """Owns the book and the ledger. `publish` takes what others may want to know and never blocks."""
+
+    def __init__(
+        self,
+        inbox: Stream[DeskMessage],
+        publish: Callable[[DeskNews], None],
+        port: TradingPort,
+        store: OrderStore,
+        clock: Clock,
+        book: PositionBook,
+        symbols: Sequence[str],
+    ) -> None:
+        self._inbox = inbox
+        self._publish = publish
+        self._port = port
+        self._store = store
+        self._clock = clock
+        self._alarm = Alarm(clock)
+        self._outcomes: dict[str, SignalOutcome] = {}  # the last one told of each position in the book
+        self._leverage: dict[str, int] = {}
+        self._why_closed = "starting"  # why no entry is taken; "" when they are
+        self.book = book
+        self.ledger = Ledger(starting_wallet=Decimal(0))
+        self._reconciler = Reconciler(port, store, book, symbols)
+        self._sender = Sender(port, book, self._reconciler, clock, publish)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        self.ledger = await self._reconciler.load(self._clock.now())
+        task_status.started()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._alarm.run, self._ring)
+            async for message in self._inbox:
+                await self._handle(message)
+                self._set_alarm()
+            group.cancel_scope.cancel()
+
+    async def _ring(self) -> None:
+        self._inbox.send_nowait(AlarmRang())
+
+    async def _handle(self, message: DeskMessage) -> None:
+        match message:
+            case EntryIntent():
+                await self._enter(message)
+            case ExitIntent():
+                await self._exit(message)
+            case StopMove():
+                await self._move_stop(message)
+            case OrderReport():
+                await self._on_report(message)
+            case Fill():
+                await self._on_fills([message])
+            case FundingDue():
+                await self._on_funding()
+            case UserStreamUp():
+                await self._reconcile()
+            case UserStreamLost():
+                self._close_entries("user_stream_lost", message.reason)
+            case AlarmRang():
+                await self._on_alarm()
+
+    # -- intents
+
+    async def _enter(self, intent: EntryIntent) -> None:
+        denied = await self._denial(intent)
+        if denied:
+            self._publish(SignalOutcome(signal_id=intent.signal_id, fill_status="denied", exit_reason=denied))
+            self._tell("entry_denied", Severity.WARNING, signal_id=intent.signal_id, reason=denied)
+            return
+        try:
+            await self._use_leverage(intent)
+        except (VenueRejected, VenueUnavailable, OutcomeUnknown) as error:
+            self._publish(SignalOutcome(signal_id=intent.signal_id, fill_status="denied", exit_reason="leverage"))
+            self._tell("leverage_refused", Severity.ERROR, symbol=intent.symbol, error=str(error))
+            return
+        position, row = self.book.enter(intent)
+        self._publish(SignalOutcome(signal_id=intent.signal_id, fill_status="pending"))
+        await self._tend([position], new=[row])
+
+    async def _denial(self, intent: EntryIntent) -> str:
+        """Why the intent may not be executed; empty when it may."""
+        if self._why_closed:
+            return self._why_closed
+        if intent.expires_at <= self._clock.now():
+            return "expired"
+        if any(p.side is not intent.side for p in self.book.open_positions(intent.symbol)):
+            return "opposite_position"
+        known = intent.signal_id in self.book.positions
+        if known or await self._store.load_position(intent.signal_id) is not None:
+            return "duplicate"
+        return ""
+
+    async def _use_leverage(self, intent: EntryIntent) -> None:
+        if self._leverage.get(intent.symbol) != intent.leverage:
+            await self._port.set_leverage(intent.symbol, intent.leverage)
+            self._leverage[intent.symbol] = intent.leverage
+
+    async def _exit(self, intent: ExitIntent) -> None:
+        position = self.book.positions.get(intent.position_id)
+        if position is None or position.status is not PositionStatus.OPEN:
+            return  # it closed meanwhile, or is being closed
+        await self._leave(position, intent.reason)
+
+    async def _leave(self, position: Position, reason: str) -> None:
+        row = self.book.leave(position, reason, self._clock.now())
+        entries = self.book.legs(position.position_id, Leg.ENTRY, live=True)
+        await self._tend([position], new=[row], drop=entries)
+
+    async def _move_stop(self, move: StopMove) -> None:
+        position = self.book.positions.get(move.position_id)
+        if position is not None and self.book.move_stop(position, move.stop_price, move.reason):
+            await self._tend([position])
+
+    # -- the account's events
+
+    async def _on_report(self, report: OrderReport) -> None:
+        if not self.book.ours(report.client_id):
+            self._tell("foreign_order", symbol=report.symbol, client_id=report.client_id, status=report.status)
+            return
+        await self._remember(report.client_id)
+        row = self.book.apply_report(report)
+        if row is None:
+            self._tell("order_without_row", Severity.ERROR, client_id=report.client_id, symbol=report.symbol)
+            return
+        position = self.book.positions[row.position_id]
+        if report.book is Book.REGULAR and report.filled > row.filled:
+            await self._pull(report.symbol)
+        await self._tend([position])
+
+    async def _on_fills(self, fills: Sequence[Fill]) -> None:
+        touched: dict[str, Position] = {}
+        booked: list[AttributedFill] = []
+        for fill in fills:
+            if not self._reconciler.is_new(fill):
+                continue
+            self.ledger.book_fill(fill)
+            await self._remember(fill.client_id)
+            if fill.client_id not in self.book.orders:
+                self._tell("foreign_fill", Severity.WARNING, symbol=fill.symbol, trade_id=fill.trade_id)
+                booked.append((fill, None, None))
+                continue
+            applied = self.book.apply_fill(fill, fill.client_id)
+            row = self.book.orders[fill.client_id]
+            booked.append((fill, row.position_id, row.leg))
+            touched |= {part.position_id: self.book.positions[part.position_id] for part in applied}
+        if booked:
+            self._publish(BalanceChanged(at=self._clock.now(), wallet=self.ledger.wallet))
+            await self._tend(list(touched.values()), fills=booked)
+
+    async def _remember(self, client_id: str) -> None:
+        """Bring a position back into the book whose order speaks up after it was closed and forgotten."""
+        if client_id in self.book.orders or not self.book.ours(client_id):
+            return
+        row = await self._store.find_order(client_id)
+        position = await self._store.load_position(row.position_id) if row is not None else None
+        if position is not None:
+            self.book.adopt(position, await self._store.load_orders([position.position_id]))
+
+    async def _pull(self, symbol: str) -> None:
+        await self._on_fills(await self._reconciler.missing_fills(symbol))
+
+    async def _on_funding(self) -> None:
+        try:
+            payments = await self._reconciler.missing_funding()
+        except VenueUnavailable as error:
+            self._tell("funding_unknown", Severity.WARNING, error=str(error))
+            return
+        touched: dict[str, Position] = {}
+        for payment in payments:
+            self.ledger.book_funding(payment)
+            touched |= {p.position_id: p for p in self._share_funding(payment)}
+        if payments:
+            self._publish(BalanceChanged(at=self._clock.now(), wallet=self.ledger.wallet))
+            await self._tend(list(touched.values()), funding=payments)
+
+    def _share_funding(self, payment: FundingPaid) -> list[Position]:
+        """Each open position bears its part by quantity; the venue pays on the net, which is their sum."""
+        holders = [p for p in self.book.open_positions(payment.symbol) if p.open_quantity > 0]
+        total = sum((p.open_quantity for p in holders), Decimal(0))
+        for position in holders:
+            position.funding += payment.amount * position.open_quantity / total
+        return holders
+
+    async def _reconcile(self) -> None:
+        """Nothing opens until book, ledger and venue agree."""
+        self._close_entries("reconciling", "")
+        try:
+            findings = await self._reconciler.run(self._on_fills, self._on_funding)
+        except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
+            self._close_entries("not_reconciled", str(error))
+            self._sender.recheck(RECONCILE, RECHECK_MS)
+            return
+        for event in findings.events:
+            self._publish(event)
+        await self._tend(list(self.book.open_positions()), drop=findings.strays)
+        if findings.disagreement:
+            self._close_entries("venue_disagrees", findings.disagreement)
+            self._sender.recheck(RECONCILE, MINUTE_MS)
+            return
+        self._why_closed = ""
+        self._publish(TradingStateChanged(TradingState.ACTIVE, "reconciled", self._clock.now()))
+        self._tell("reconciled", positions=len(list(self.book.open_positions())), orders=len(self.book.live_orders()))
+
+    def _close_entries(self, why: str, detail: str) -> None:
+        self._why_closed = why
+        self._publish(TradingStateChanged(TradingState.REDUCING, why, self._clock.now()))
+        if detail:
+            self._tell(why, Severity.WARNING, detail=detail)
+
+    # -- time
+
+    def _set_alarm(self) -> None:
+        times = [*self._sender.recheck_at.values()]
+        if (expiry := self.book.next_expiry()) is not None:
+            times.append(expiry)
+        self._alarm.set(min(times, default=None))
+
+    async def _on_alarm(self) -> None:
+        now = self._clock.now()
+        due = [client_id for client_id, at in self._sender.recheck_at.items() if at <= now]
+        for client_id in due:
+            del self._sender.recheck_at[client_id]
+            if client_id == RECONCILE:
+                await self._reconcile()
+            elif (row := self.book.orders.get(client_id)) is not None and row.state in LIVE:
+                await self._sender.ask(row, last_time=True)
+                await self._tend([self.book.positions[row.position_id]])
+        expired = [p for p in self.book.open_positions() if p.expires_at <= now]
+        for position in expired:
+            rows = self.book.legs(position.position_id, Leg.ENTRY, live=True)
+            if rows:
+                await self._tend([position], drop=[row for row in rows if row.client_id not in self._sender.recheck_at])
+        for position_id in self.book.forget_closed():
+            self._outcomes.pop(position_id, None)
+
+    # -- acting
+
+    async def _tend(
+        self,
+        positions: Sequence[Position],
+        new: Sequence[OrderRow] = (),
+        drop: Sequence[OrderRow] = (),
+        fills: Sequence[AttributedFill] = (),
+        funding: Sequence[FundingPaid] = (),
+    ) -> None:
+        """Commit, then send: cover first, then what is new, then cancel what has no use; commit what came of it."""
+        rows = await self._cover(positions, new, fills, funding)
+        surplus = [row for position in positions for row in self.book.surplus(position)]
+        for row in {row.client_id: row for row in [*drop, *surplus]}.values():
+            await self._sender.cancel(row)
+        if rows or drop or surplus:
+            await self._commit(positions, (), ())
+        for position in positions:
+            self._announce(position)
+
+    async def _cover(
+        self,
+        positions: Sequence[Position],
+        new: Sequence[OrderRow],
+        fills: Sequence[AttributedFill],
+        funding: Sequence[FundingPaid],
+    ) -> list[OrderRow]:
+        """Send what the positions lack: a cover that got lost again, and a market exit where the venue refused one."""
+        sent: list[OrderRow] = []
+        for _ in range(COVER_ATTEMPTS):
+            now = self._clock.now()
+            rows = [row for position in positions for row in self.book.cover(position, now)] + list(new)
+            if not rows and sent:
+                break
+            await self._commit(positions, fills, funding)
+            new, fills, funding = (), (), ()
+            refused = [row for row in rows if await self._sender.send(row)]
+            sent += rows
+            for row in refused:
+                self._after_refusal(row)
+        naked = [p for p in positions if p.status is PositionStatus.OPEN and self.book.cover(p, self._clock.now())]
+        for position in naked:
+            self._tell("position_unprotected", Severity.ERROR, position_id=position.position_id, symbol=position.symbol)
+        return sent
+
+    def _after_refusal(self, row: OrderRow) -> None:
+        """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
+        position = self.book.positions[row.position_id]
+        if row.leg is Leg.EXIT:
+            self._sender.recheck(RECONCILE, RECHECK_MS)
+        elif row.leg is not Leg.ENTRY and position.status is PositionStatus.OPEN and position.open_quantity > 0:
+            passed = row.reason.startswith(str(WOULD_TRIGGER_AT_ONCE))
+            stop_reason = (position.stop_reason or "stop_loss") if passed else "unprotected"
+            position.status = PositionStatus.CLOSING  # the next round of cover sends the market exit
+            position.exit_reason = "target" if passed and row.leg is Leg.TARGET else stop_reason
+
+    async def _commit(
+        self, positions: Sequence[Position], fills: Sequence[AttributedFill], funding: Sequence[FundingPaid]
+    ) -> None:
+        orders = [row for position in positions for row in self.book.legs(position.position_id)]
+        await self._store.save(orders=orders, positions=positions, fills=fills, funding=funding)
+
+    # -- telling
+
+    def _announce(self, position: Position) -> None:
+        self._publish(PositionChanged(msgspec.structs.replace(position)))
+        entry_ended = not self.book.legs(position.position_id, Leg.ENTRY, live=True)
+        closed = position.status is PositionStatus.CLOSED
+        status = "pending" if not entry_ended else fill_status(position)
+        outcome = SignalOutcome(
+            signal_id=position.position_id,
+            fill_status=status,
+            fill_price=position.entry_price,
+            exit_price=position.exit_price if closed else None,
+            exit_reason=position.exit_reason if closed and position.filled > 0 else None,
+            net_pnl=position.net_pnl if closed and position.filled > 0 else None,
+        )
+        if self._outcomes.get(position.position_id) != outcome:
+            self._outcomes[position.position_id] = outcome
+            self._publish(outcome)
+
+    def _tell(self, name: str, severity: Severity = Severity.INFO, **detail: object) -> None:
+        self._publish(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))
+
+
+def fill_status(position: Position) -> str:
+    """The signal row's word for an entry that has ended."""
+    if position.filled == 0:
+        return "rejected" if position.exit_reason == "rejected" else "expired"
+    return "filled" if position.filled >= position.intended else "partial"

@@ -1,0 +1,193 @@
+"""Bringing book, ledger and venue to one account of what happened: at start, and whenever the user stream was away."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import msgspec
+
+from bot.exchange.port import TradingPort
+from bot.messages import BotEvent, Severity
+from bot.orders.book import PositionBook
+from bot.orders.ledger import Ledger
+from bot.orders.states import LIVE, OrderEvent
+from bot.orders.store import OrderStore
+from bot.venue import Book, Fill, FundingPaid, OrderReport, OrderRow, OrderState, VenueStatus
+
+SYNCED = "synced_trade_ids"  # fact: by symbol, the trade id up to which nothing can be missing
+STARTING_WALLET = "starting_wallet"
+LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
+CHECKS = 3  # comparisons of positions before a difference counts
+
+
+class Findings(msgspec.Struct):
+    """What a reconciliation found besides what it mended."""
+
+    events: list[BotEvent] = []
+    strays: list[OrderRow] = []
+    disagreement: str = ""
+
+
+class Reconciler:
+    """Asks the venue; the desk, which owns book and ledger, books what it brings."""
+
+    def __init__(self, port: TradingPort, store: OrderStore, book: PositionBook, symbols: Sequence[str]) -> None:
+        self._port = port
+        self._store = store
+        self._book = book
+        self._symbols = symbols
+        self._synced: dict[str, int] = {}
+        self._seen: set[tuple[str, int]] = set()
+        self._seen_income: set[int] = set()
+        self._funding_since = 0
+        self._venue_ids: dict[int, str] = {}  # regular order id -> client id
+
+    def is_new(self, fill: Fill) -> bool:
+        """True once per (symbol, trade id)."""
+        key = (fill.symbol, fill.trade_id)
+        if key in self._seen or fill.trade_id <= self._synced.get(fill.symbol, 0):
+            return False
+        self._seen.add(key)
+        return True
+
+    async def load(self, now: int) -> Ledger:
+        """The ledger as the database has it; on the very first start the account's present state is the origin."""
+        start = await self._store.get_fact(STARTING_WALLET)
+        synced = await self._store.get_fact(SYNCED)
+        if not isinstance(start, dict) or not isinstance(synced, dict):
+            start, synced = await self._origin(now)
+        self._synced = {symbol: int(trade_id) for symbol, trade_id in synced.items()}
+        self._seen = await self._store.fill_ids(self._synced)
+        totals = await self._store.ledger()
+        self._funding_since = totals.last_funding_at or int(start["at"])
+        self._seen_income = await self._store.income_ids(self._funding_since)
+        for position in await self._store.load_open_positions():
+            self._book.adopt(position, await self._store.load_orders([position.position_id]))
+        return Ledger(
+            starting_wallet=Decimal(start["wallet"]),
+            realized_pnl=totals.realized_pnl,
+            fees=totals.fees,
+            funding=totals.funding,
+            fills=totals.fills,
+            net=dict(totals.net),
+            last_funding_at=self._funding_since,
+        )
+
+    async def _origin(self, now: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        wallet = await self._port.wallet()
+        synced: dict[str, Any] = {}
+        for symbol in self._symbols:
+            earlier = await self._port.fills(symbol, 0)
+            synced[symbol] = max((fill.trade_id for fill in earlier), default=0)
+        start: dict[str, Any] = {"wallet": str(wallet), "at": now}
+        await self._store.set_fact(SYNCED, synced)
+        await self._store.set_fact(STARTING_WALLET, start)
+        return start, synced
+
+    async def run(
+        self,
+        book_fills: Callable[[Sequence[Fill]], Awaitable[None]],
+        book_funding: Callable[[], Awaitable[None]],
+    ) -> Findings:
+        """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""
+        findings = Findings()
+        await self._port.check_account()
+        on_venue = {report.client_id: report for report in await self._port.open_orders()}
+        self._report_foreign(on_venue.values(), findings)
+        for row in self._book.live_orders():
+            await self._settle(row, on_venue.get(row.client_id))
+        for symbol in self._involved():
+            await book_fills(await self.missing_fills(symbol))
+        await book_funding()
+        await self._mark_synced()
+        findings.disagreement = await self._compare(book_fills)
+        return findings
+
+    async def look_up(self, row: OrderRow) -> list[OrderReport]:
+        """What the venue says of one of our orders, in both books where it may be in both."""
+        book = row.request.kind.book
+        first = await self._port.find(row.request.symbol, row.client_id, book)
+        reports = [] if first is None else [first]
+        triggered = {VenueStatus.TRIGGERING, VenueStatus.TRIGGERED, VenueStatus.FINISHED}
+        if book is Book.ALGO and first is not None and first.status in triggered:
+            child = await self._port.find(row.request.symbol, row.client_id, Book.REGULAR)
+            reports += [] if child is None else [child]
+        for report in reports:
+            if report.book is Book.REGULAR:
+                self._venue_ids[report.venue_id] = report.client_id
+        return reports
+
+    async def missing_fills(self, symbol: str) -> list[Fill]:
+        """The symbol's executions that are not booked yet, with their client ids where they are ours."""
+        fills = await self._port.fills(symbol, self._synced.get(symbol, 0) + 1)
+        for row in self._book.orders.values():
+            if row.venue_id is not None and row.request.kind.book is Book.REGULAR:
+                self._venue_ids[row.venue_id] = row.client_id
+        missing = [fill for fill in fills if (fill.symbol, fill.trade_id) not in self._seen]
+        unattributed = {f.venue_id for f in missing if not f.client_id and f.venue_id not in self._venue_ids}
+        if unattributed:
+            for row in [r for r in self._book.orders.values() if r.request.symbol == symbol]:
+                await self.look_up(row)
+        return [
+            msgspec.structs.replace(fill, client_id=fill.client_id or self._venue_ids.get(fill.venue_id, ""))
+            for fill in missing
+        ]
+
+    async def _mark_synced(self) -> None:
+        for symbol, trade_id in self._seen:
+            self._synced[symbol] = max(trade_id, self._synced.get(symbol, 0))
+        self._seen.clear()
+        await self._store.set_fact(SYNCED, self._synced)
+
+    async def missing_funding(self) -> list[FundingPaid]:
+        payments = await self._port.funding(self._funding_since)
+        missing = [payment for payment in payments if payment.income_id not in self._seen_income]
+        self._seen_income |= {payment.income_id for payment in missing}
+        return missing
+
+    async def _settle(self, row: OrderRow, report: OrderReport | None) -> None:
+        if report is not None and row.state is not OrderState.TRIGGERED:
+            self._book.apply_report(report)
+            return
+        reports = await self.look_up(row)
+        if not reports and row.state in (OrderState.INTENDED, OrderState.UNRESOLVED):
+            await anyio.sleep(LAG_SECONDS)
+            reports = await self.look_up(row)
+        for found in reports:
+            self._book.apply_report(found)
+        if not reports and row.state in LIVE:
+            self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+
+    def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
+        for report in reports:
+            if not self._book.ours(report.client_id):
+                findings.events.append(_event("foreign_order", report))
+            elif report.client_id not in self._book.orders:
+                findings.events.append(_event("stray_order", report))
+
+    def _involved(self) -> list[str]:
+        return sorted({*self._symbols, *(row.request.symbol for row in self._book.orders.values())})
+
+    async def _compare(self, book_fills: Callable[[Sequence[Fill]], Awaitable[None]]) -> str:
+        """Our net position beside the venue's; empty where they agree. Executions may still be on their way."""
+        differences: list[str] = []
+        for check in range(CHECKS):
+            if check:
+                await anyio.sleep(LAG_SECONDS)
+                for symbol in self._involved():
+                    await book_fills(await self.missing_fills(symbol))
+            at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
+            differences = [
+                f"{symbol}: ours {self._book.net(symbol)}, venue {at_venue.get(symbol, Decimal(0))}"
+                for symbol in self._involved()
+                if self._book.net(symbol) != at_venue.get(symbol, Decimal(0))
+            ]
+            if not differences:
+                return ""
+        return "; ".join(differences)
+
+
+def _event(name: str, report: OrderReport) -> BotEvent:
+    detail = {"symbol": report.symbol, "client_id": report.client_id, "status": str(report.status)}
+    return BotEvent(at=report.at, name=name, severity=Severity.WARNING, detail=detail)

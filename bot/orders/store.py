@@ -1,0 +1,55 @@
+"""What the desk asks of the database. Implemented by the journal's store; each call is one transaction."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from bot.messages import Position
+from bot.venue import Fill, FundingPaid, Leg, OrderRow
+
+AttributedFill = tuple[Fill, str | None, Leg | None]
+
+
+class LedgerTotals(Protocol):
+    """Sums over everything booked so far."""
+
+    realized_pnl: Decimal
+    fees: Decimal
+    funding: Decimal
+    fills: int
+    last_funding_at: int | None
+    net: Mapping[str, Decimal]
+
+
+class OrderStore(Protocol):
+    async def save(
+        self,
+        orders: Sequence[OrderRow] = (),
+        positions: Sequence[Position] = (),
+        fills: Sequence[AttributedFill] = (),
+        funding: Sequence[FundingPaid] = (),
+    ) -> object:
+        """Upsert all of it in one transaction; fills and funding payments that are there already stay as they are."""
+        ...
+
+    async def load_open_positions(self) -> list[Position]: ...
+
+    async def load_position(self, position_id: str) -> Position | None: ...
+
+    async def load_orders(self, position_ids: Sequence[str]) -> list[OrderRow]: ...
+
+    async def find_order(self, client_id: str) -> OrderRow | None: ...
+
+    async def ledger(self) -> LedgerTotals: ...
+
+    async def fill_ids(self, since: Mapping[str, int]) -> set[tuple[str, int]]:
+        """(symbol, trade id) of the booked fills with an id at or above their symbol's in `since` (0 where none)."""
+        ...
+
+    async def income_ids(self, since: int) -> set[int]:
+        """Ids of the booked funding payments at or after `since`."""
+        ...
+
+    async def get_fact(self, key: str) -> object: ...
+
+    async def set_fact(self, key: str, value: object) -> None: ...

@@ -2,12 +2,12 @@
 
 import heapq
 import itertools
-import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -35,9 +35,13 @@ class SystemClock:
         return time.time_ns() // 1_000_000 + self.offset_ms
 
     async def sleep_until(self, at: int) -> None:
-        await anyio.sleep(max(0, at - self.now()) / SECOND_MS)
-        while self.now() < at:  # noqa: ASYNC110  # the wall clock was set back; time itself is what is waited for
-            await anyio.sleep(0.001)
+        await checkpoint()
+        while True:
+            left = at - self.now()
+            if left <= 0:
+                return
+            # The wall clock may be set while we sleep on the monotonic one, so look again within a minute.
+            await anyio.sleep(min(left, MINUTE_MS) / SECOND_MS)
 
 
 class ReplayClock:
@@ -53,7 +57,7 @@ class ReplayClock:
 
     async def sleep_until(self, at: int) -> None:
         if at <= self._now:
-            await anyio.lowlevel.checkpoint()
+            await checkpoint()
             return
         woken = anyio.Event()
         waiter = (at, next(self._order), woken)
@@ -81,27 +85,26 @@ class Alarm:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._at: float = math.inf
+        self._at: int | None = None
         self._moved = anyio.Event()
 
     def set(self, at: int | None) -> None:
-        wanted = math.inf if at is None else at
-        if wanted != self._at:
-            self._at = wanted
+        """Move the deadline; None clears it."""
+        if at != self._at:
+            self._at = at
             self._moved.set()
 
     async def run(self, ring: Callable[[], Awaitable[None]]) -> None:
         while True:
             self._moved = anyio.Event()
-            if self._at == math.inf:
+            if self._at is None:
                 await self._moved.wait()
-            elif await self._reached(int(self._at)):
-                self._at = math.inf
+            elif await self._reached(self._at):
+                self._at = None
                 await ring()
 
     async def _reached(self, at: int) -> bool:
-        """True when the clock came to `at`, False when the deadline was moved first."""
-        reached = False
+        """True when the clock came to `at`, False when the deadline was moved, be it at that very moment."""
         moved = self._moved
 
         async with anyio.create_task_group() as group:
@@ -112,6 +115,5 @@ class Alarm:
 
             group.start_soon(cancel_when_moved)
             await self._clock.sleep_until(at)
-            reached = True
             group.cancel_scope.cancel()
-        return reached
+        return not moved.is_set()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Generic, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from bot.errors import StreamOverflow
 
@@ -43,7 +44,10 @@ class Activity:
             self._quiet.set()
 
     async def wait_quiet(self) -> None:
-        await self._quiet.wait()
+        """Return at a moment that is quiet, not merely after one that was."""
+        await checkpoint()
+        while self._count:
+            await self._quiet.wait()
 
 
 class Stream(Generic[T]):
@@ -59,6 +63,8 @@ class Stream(Generic[T]):
     ) -> None:
         if (overflow is Overflow.REPLACE) != (key is not None):
             raise ValueError(f"stream {name}: a key belongs to the overflow rule 'replace', and only to it")
+        if capacity < 1:
+            raise ValueError(f"stream {name}: a capacity below 1 can never take a message")
         self.name = name
         self.capacity = capacity
         self.overflow = overflow
@@ -76,8 +82,10 @@ class Stream(Generic[T]):
 
     async def send(self, item: T) -> None:
         """Queue `item`; with the rule 'block' wait for room first."""
+        await checkpoint()
         while self.overflow is Overflow.BLOCK and len(self._items) >= self.capacity:
-            self._not_full = anyio.Event()
+            if self._not_full.is_set():  # else other senders wait on it already
+                self._not_full = anyio.Event()
             await self._not_full.wait()
         self.send_nowait(item)
 
@@ -104,6 +112,7 @@ class Stream(Generic[T]):
 
     async def __anext__(self) -> T:
         self.done()
+        await checkpoint()
         while not self._items:
             self._not_empty = anyio.Event()
             await self._not_empty.wait()

@@ -49,16 +49,16 @@ class Guard:
 
     def _handle(self, message: GuardMessage) -> None:
         match message:
-            case PriceChanged(symbol, price):
+            case PriceChanged(symbol, price, at):
                 self._last_price[symbol] = float(price)
                 for watched in self._watched.values():
                     if watched.position.symbol == symbol:
-                        self._look(watched)
+                        self._look(watched, at)
             case PositionChanged(position):
                 self._follow(position)
             case HoldEnded():
                 for watched in self._watched.values():
-                    self._look(watched)
+                    self._look(watched, self._clock.now())
 
     def _follow(self, position: Position) -> None:
         if position.status is PositionStatus.CLOSED:
@@ -73,11 +73,10 @@ class Guard:
         else:
             known.position = position
 
-    def _look(self, watched: Watched) -> None:
-        price = self._last_price.get(watched.position.symbol)
-        if price is None or watched.asked or watched.position.status is not PositionStatus.OPEN:
+    def _look(self, watched: Watched, now: int) -> None:
+        if not self._can_leave(watched):
             return
-        now = self._clock.now()
+        price = self._last_price[watched.position.symbol]
         watched.state, decision = watch(watched.position, watched.state, price, now)
         match decision:
             case MoveStop(stop_price, reason):
@@ -86,12 +85,16 @@ class Guard:
                 watched.asked = True
                 self._act(ExitIntent(watched.position.position_id, reason, now))
 
+    def _can_leave(self, watched: Watched) -> bool:
+        known = watched.position.symbol in self._last_price
+        return known and not watched.asked and watched.position.status is PositionStatus.OPEN
+
     def _next_hold_end(self) -> int | None:
         ends = [
             watched.position.opened_at + watched.position.exits.max_hold_ms
             for watched in self._watched.values()
             if watched.position.opened_at is not None
             and watched.position.exits.max_hold_ms is not None
-            and not watched.asked
+            and self._can_leave(watched)
         ]
         return min(ends, default=None)

@@ -1,0 +1,116 @@
+"""The bot's end of the simulator's lockstep socket: time moves only when everything received has been worked on."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from bot.clock import ReplayClock
+from bot.errors import VenueUnavailable
+from bot.streams import Activity
+
+SETTLING_PASSES = 3  # turns of the event loop in which a woken task gets to queue its first message
+STALL_SECONDS = 120.0  # real time in which one step must have been digested
+
+
+class VenueLedger(msgspec.Struct, frozen=True):
+    """The simulator's own account, to be held against the bot's."""
+
+    wallet: str
+    positions: dict[str, str]
+    fills: int
+    realized_pnl: str
+    fees: str
+    funding: str
+    fills_digest: str = ""
+
+
+class Tick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
+    now: int
+    frames: int
+    done: bool
+    progress: float
+    ledger: VenueLedger | None = None
+
+
+class Frames(Protocol):
+    """Counts the text frames of the live stream sockets that have been handled."""
+
+    @property
+    def total(self) -> int: ...
+
+    async def wait_for(self, count: int) -> None:
+        """Return once `total >= count`."""
+        ...
+
+
+class Lockstep:
+    """One replay: `run` returns after the market's last step has been digested."""
+
+    def __init__(
+        self,
+        clock: ReplayClock,
+        activity: Activity,
+        frames: Frames,
+        on_quiet: Callable[[Tick], None],
+    ) -> None:
+        self._clock = clock
+        self._activity = activity
+        self._frames = frames
+        self._on_quiet = on_quiet
+        self._decoder = msgspec.json.Decoder(Tick)
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def connect(self, session: aiohttp.ClientSession, url: str, digest: bool = False) -> None:
+        """Open the socket; the clock then stands at the simulator's time. Before this the market stands still."""
+        self._socket = await session.ws_connect(url, max_msg_size=0)
+        await self._socket.send_json({"type": "hello", "digest": digest})
+        self._clock.advance((await self._next_tick()).now)
+
+    async def run(self) -> None:
+        """Answer the first tick, then every one that follows. Raises VenueUnavailable when the simulator goes away."""
+        done = False
+        await self._answer()
+        while not done:
+            tick = await self._next_tick()
+            self._clock.advance(tick.now)
+            with anyio.fail_after(STALL_SECONDS):
+                await self._digest(tick.frames)
+            self._on_quiet(tick)
+            await self._answer()
+            done = tick.done
+
+    async def close(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _next_tick(self) -> Tick:
+        if self._socket is None:
+            raise VenueUnavailable("the lockstep socket is not open")
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise VenueUnavailable("the simulator closed the lockstep socket")
+        return self._decoder.decode(message.data)
+
+    async def _digest(self, frames: int) -> None:
+        while True:
+            await self._frames.wait_for(frames)
+            for _ in range(SETTLING_PASSES):
+                await anyio.lowlevel.checkpoint()
+            if self._activity.quiet:
+                return
+            await self._activity.wait_quiet()
+
+    async def _answer(self) -> None:
+        if self._socket is None:
+            raise VenueUnavailable("the lockstep socket is not open")
+        answer = {
+            "type": "digested",
+            "now": self._clock.now(),
+            "frames": self._frames.total,
+            "wake_at": self._clock.next_wake(),
+        }
+        await self._socket.send_json(answer)

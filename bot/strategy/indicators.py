@@ -1,0 +1,74 @@
+"""Indicators of closed bars: the value at the newest bar, by TA-Lib where it has them."""
+
+import msgspec
+import numpy as np
+import talib
+
+from bot.messages import Bars, Floats, Side
+
+PERIOD = 14
+SWING_WIDTH = 3  # bars on each side that confirm a turning point
+
+
+def rsi(closes: Floats, period: int = PERIOD) -> float:
+    """Wilder's RSI, 0 … 100; NaN with `period` closes or fewer."""
+    return float(talib.RSI(closes, timeperiod=period)[-1])
+
+
+def atr(bars: Bars, period: int = PERIOD) -> float:
+    """Wilder's average true range in price units; NaN with `period` bars or fewer."""
+    return float(talib.ATR(bars.high, bars.low, bars.close, timeperiod=period)[-1])
+
+
+def ema(closes: Floats, period: int) -> float:
+    """Exponential moving average, started from the simple one; NaN with fewer than `period` closes."""
+    return float(talib.EMA(closes, timeperiod=period)[-1])
+
+
+class Swing(msgspec.Struct, frozen=True):
+    index: int  # of the bar
+    price: float
+
+
+def swing_highs(highs: Floats, width: int = SWING_WIDTH) -> list[Swing]:
+    """The confirmed swing highs, oldest first.
+
+    Bar i is one where its high is above the highs of the `width` bars before it and not below those of the `width`
+    bars after it, all of which must exist: among equal highs the first counts.
+    """
+    found = []
+    for index in range(width, len(highs) - width):
+        before, after = highs[index - width : index], highs[index + 1 : index + 1 + width]
+        if np.all(highs[index] > before) and np.all(highs[index] >= after):
+            found.append(Swing(index, float(highs[index])))
+    return found
+
+
+def swing_lows(lows: Floats, width: int = SWING_WIDTH) -> list[Swing]:
+    """The confirmed swing lows, oldest first; the mirror of `swing_highs`."""
+    return [Swing(swing.index, -swing.price) for swing in swing_highs(-lows, width)]
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """A move between two turning points."""
+
+    start: Swing
+    end: Swing
+
+    def retraced(self, ratio: float) -> float:
+        """The price that gives `ratio` of the move back."""
+        return self.end.price - ratio * (self.end.price - self.start.price)
+
+
+def last_leg(bars: Bars, side: Side, width: int = SWING_WIDTH) -> Leg | None:
+    """The last move in the direction of `side`: for LONG from the last swing low before the last swing high to that
+    high, for SHORT from the last swing high before the last swing low to that low. None where there is none.
+    """
+    highs, lows = swing_highs(bars.high, width), swing_lows(bars.low, width)
+    starts, ends = (lows, highs) if side is Side.LONG else (highs, lows)
+    if not ends:
+        return None
+    earlier = [swing for swing in starts if swing.index < ends[-1].index]
+    if not earlier or side.sign * (ends[-1].price - earlier[-1].price) <= 0:
+        return None
+    return Leg(earlier[-1], ends[-1])

@@ -1,0 +1,22 @@
+"""How much: margin x leverage / price, on the venue's step, or why not."""
+
+from decimal import Decimal
+
+from bot.strategy.reasons import Reason
+from bot.strategy.rounding import quantity_on_step
+from bot.venue import Instrument
+
+
+def size(margin: Decimal, leverage: int, price: Decimal, instrument: Instrument, *, market: bool) -> Decimal | Reason:
+    """The quantity in base units that `margin` USDT at `leverage` buys at `price`, rounded down to the step.
+
+    `market` chooses between the venue's two maximum quantities. Refused where the venue would refuse it.
+    """
+    quantity = quantity_on_step(margin * leverage / price, instrument.step_size)
+    if quantity < instrument.min_quantity or quantity <= 0:
+        return Reason.QUANTITY_BELOW_MINIMUM
+    if quantity > (instrument.max_market_quantity if market else instrument.max_quantity):
+        return Reason.QUANTITY_ABOVE_MAXIMUM
+    if quantity * price < instrument.min_notional:
+        return Reason.NOTIONAL_BELOW_MINIMUM
+    return quantity

@@ -269,7 +269,7 @@ class PositionBook:
         position.exit_price = (before + fill.price * part) / position.closed
         position.fees += fill.fee * part / fill.quantity
         position.gross_pnl += (fill.price - position.entry_price) * part * position.side.sign
-        reasons = {Leg.STOP: position.stop_reason or "stop", Leg.TARGET: "target"}
+        reasons = {Leg.STOP: position.stop_reason or "stop_loss", Leg.TARGET: "target"}
         if row.leg in reasons:
             position.exit_reason = reasons[row.leg]
 

@@ -9,15 +9,29 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from bot.config_faults import not_finite, unknown_key, wrong_value
 from bot.errors import OperatorError
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+_LARGEST = 1_000_000_000  # of any number that has no better bound; keeps inf and typing errors out
+Positive = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+PercentOrOff = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)]
 Minute = Annotated[int, msgspec.Meta(ge=0, le=59)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,24}$")]
-Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{5,20}$")]
-Option = float | int | str | bool | list[int | str]
+Name = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,24}\Z", description="a name of 1 to 24 letters, digits, _ or -")
+]
+Symbol = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Z0-9]{5,20}\Z", description='a symbol of the venue such as "BTCUSDT"')
+]
+RestUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http:// or https:// address, or empty")
+]
+StreamUrl = Annotated[str, msgspec.Meta(pattern=r"^(wss?://\S+)?\Z", description="a ws:// or wss:// address, or empty")]
+Option = Annotated[
+    float | int | str | bool | list[int | str],
+    msgspec.Meta(description="a number, a text, true or false, or a list of whole numbers and texts"),
+]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +50,13 @@ class VariantTable(Table, frozen=True):
     post_only: bool = False
     enabled: bool = True
 
+    def __post_init__(self) -> None:
+        for key in ("symbols", "minutes", "filters"):
+            values = getattr(self, key)
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise ValueError(f"{key} names {twice[0]} twice; expected each once")
+
 
 class SizingTable(Table, frozen=True):
     """Keys left out are the tier's."""
@@ -50,12 +71,12 @@ class ExitsTable(Table, frozen=True):
     """Keys left out are the tier's; 0 switches an optional rule off."""
 
     stop_pct: Percent | None = None
-    target_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    trail_arm_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    trail_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    floor_arm_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    floor_keep_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    max_hold_minutes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    target_pct: PercentOrOff | None = None
+    trail_arm_pct: PercentOrOff | None = None
+    trail_pct: PercentOrOff | None = None
+    floor_arm_pct: PercentOrOff | None = None
+    floor_keep_pct: PercentOrOff | None = None
+    max_hold_minutes: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None = None
 
 
 class VariantFile(Table, frozen=True):
@@ -73,20 +94,22 @@ class ModelTable(Table, frozen=True):
     context: Annotated[int, msgspec.Meta(ge=32, le=16384, multiple_of=32)] = 192
     horizon: Annotated[int, msgspec.Meta(ge=1, le=128)] = 4
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: torch's own choice
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1_024)] = 0  # 0: torch's own choice
     deadline_seconds: Positive = 120.0
 
 
 class ExchangeTable(Table, frozen=True):
-    rest_url: str = ""  # empty: the venue's own
-    stream_url: str = ""
+    rest_url: RestUrl = ""  # empty: the venue's own
+    stream_url: StreamUrl = ""
     timeout_ms: Count = 5_000
     recv_window_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5_000
     silence_seconds: Positive = 90.0
 
 
 class AccountTable(Table, frozen=True):
-    client_prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,6}$")] = "tsb"
+    client_prefix: Annotated[
+        str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,6}\Z", description="1 to 6 letters or digits")
+    ] = "tsb"
     max_positions: Count = 44
     starting_balance: Positive = 10_000.0  # replay and paper only
 
@@ -127,15 +150,27 @@ TableT = TypeVar("TableT", bound=Table)
 def read_toml(path: Path, kind: type[TableT]) -> TableT:
     """Decode one TOML file into `kind`; every fault is one OperatorError that names file and key."""
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OperatorError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OperatorError(f"{path}: {error}") from None
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}") from None
+    except RecursionError:
+        raise OperatorError(f"{path}: not TOML that can be read: nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, an integer of thousands of digits
+        raise OperatorError(f"{path}: not TOML: {error}") from None
+    return decode(raw, kind, str(path))
+
+
+def decode(raw: dict[str, Any], kind: type[TableT], source: str) -> TableT:
+    """Make `kind` of parsed TOML; every fault is one OperatorError of one line that starts with `source`."""
+    fault = unknown_key(raw, kind) or not_finite(raw)
+    if fault:
+        raise OperatorError(f"{source}: {fault}")
     try:
         return msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise OperatorError(f"{path}: {error}") from None
+        raise OperatorError(f"{source}: {wrong_value(error, raw, kind)}") from None
 
 
 def money(value: float) -> Decimal:

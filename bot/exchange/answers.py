@@ -1,0 +1,142 @@
+"""What an HTTP answer of the venue means: done, refused, not done, or nobody knows.
+
+The rules of ambiguity (docs of /fapi, general info and error codes, 2026-10): 400, 401, 403 and 404 are refusals. 408,
+every 5xx, -1000, -1006, -1007, a time-out and a broken connection say nothing about a write. Exempt are the few 503
+bodies that Binance documents as failures, and what was provably never sent.
+"""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from bot.clock import MINUTE_MS, SECOND_MS
+from bot.errors import OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
+from bot.exchange.wire import decode
+
+T = TypeVar("T")
+
+TOO_MANY_REQUESTS = -1003
+TOO_MANY_ORDERS = -1015
+INTERNAL_FAILURE = -1001
+THROTTLED = -1008
+OUTCOME_UNKNOWN = (-1000, -1006, -1007)
+NO_SUCH_OPEN_ORDER = -2011
+NO_SUCH_ORDER = -2013
+DUPLICATE_CLIENT_ID = -4116
+
+_REFUSALS = (400, 401, 403, 404)
+_FAILED_TEXTS = (
+    "Service Unavailable.",
+    "Internal error; unable to process your request. Please try again.",
+)
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One HTTP answer whose body was read to its end."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None  # the header, seconds
+
+
+class NoAnswer(msgspec.Struct, frozen=True):
+    reason: str
+    sent: bool  # False: the connection was never made
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What kind of request an answer belongs to."""
+
+    write: bool
+    spared: bool = False  # cancels and reduce-only orders, which -1008 does not throttle: there it is no clear word
+
+
+READ = Ask(write=False)
+WRITE = Ask(write=True)
+SPARED_WRITE = Ask(write=True, spared=True)
+
+
+class RequestBudget:
+    """What the venue said of our request rate; shared by all clients behind one IP address."""
+
+    def __init__(self) -> None:
+        self.used_weight_1m = 0
+        self.order_count_10s = 0
+        self.order_count_1m = 0
+        self._closed_until = 0
+
+    def note(self, header: str, value: str) -> None:
+        """Take in one response header, if it is one of ours."""
+        match header.lower():
+            case "x-mbx-used-weight-1m":
+                self.used_weight_1m = int(value)
+            case "x-mbx-order-count-10s":
+                self.order_count_10s = int(value)
+            case "x-mbx-order-count-1m":
+                self.order_count_1m = int(value)
+
+    def close(self, until: int) -> None:
+        self._closed_until = max(self._closed_until, until)
+
+    def check(self, now: int) -> None:
+        """Raise VenueUnavailable while the venue wants no requests: asking on is what turns a 429 into a ban."""
+        if now < self._closed_until:
+            raise VenueUnavailable("the venue asked for silence", retry_at=self._closed_until)
+
+
+def read_answer(answer: Answer | NoAnswer, kind: type[T], ask: Ask, now: int) -> T:
+    """The answer's payload, or the error that it means."""
+    if isinstance(answer, NoAnswer) or answer.status >= 300:
+        raise fault(answer, ask, now)
+    try:
+        return decode(answer.body, kind)
+    except VenueDisagrees as unreadable:
+        raise unclear(str(unreadable), ask) from unreadable
+
+
+def fault(answer: Answer | NoAnswer, ask: Ask, now: int) -> VenueError:
+    """The error that an answer without a usable payload means. `now` in ms dates a ban."""
+    if isinstance(answer, NoAnswer):
+        return unclear(answer.reason, ask) if answer.sent else VenueUnavailable(answer.reason)
+    code, message = _code_and_message(answer.body)
+    words = f"HTTP {answer.status} {code}: {message}"
+    if answer.status in (418, 429) or code == TOO_MANY_REQUESTS:
+        return VenueUnavailable(words, retry_at=_retry_at(answer, message, now))
+    if code == TOO_MANY_ORDERS:
+        return VenueUnavailable(words, retry_at=now + 10 * SECOND_MS)
+    if code == THROTTLED and not ask.spared:
+        return VenueUnavailable(words)
+    if answer.status == 503 and (code == INTERNAL_FAILURE or message in _FAILED_TEXTS):
+        return VenueUnavailable(words)
+    if answer.status in _REFUSALS and code not in (*OUTCOME_UNKNOWN, INTERNAL_FAILURE, THROTTLED):
+        return VenueRejected(code, message)
+    return unclear(words, ask)
+
+
+def unclear(reason: str, ask: Ask) -> VenueError:
+    """The error of an answer that does not tell: a read may be repeated, a write has to be looked for."""
+    return OutcomeUnknown(reason) if ask.write else VenueUnavailable(reason)
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    code: int
+    msg: str
+
+
+def _code_and_message(body: bytes) -> tuple[int, str]:
+    try:
+        error = decode(body, _ErrorBody)
+    except VenueDisagrees:
+        return 0, body[:200].decode("utf-8", errors="replace").strip()
+    return error.code, error.msg
+
+
+def _retry_at(answer: Answer, message: str, now: int) -> int:
+    if answer.retry_after is not None and answer.retry_after.isdecimal():
+        return now + int(answer.retry_after) * SECOND_MS
+    banned = _BANNED_UNTIL.search(message)
+    if banned:
+        return int(banned.group(1))
+    return (now // MINUTE_MS + 1) * MINUTE_MS  # weights are counted by the minute

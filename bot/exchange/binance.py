@@ -1,0 +1,335 @@
+"""TradingPort over Binance's official SDK: signed calls in worker threads, read by our own structs.
+
+The SDK is used for what it owns (paths, parameters, signing). Three of its ways are replaced, all in this module:
+
+- Its models quietly fall back to raw dicts and its errors drop the body of a 5xx. A response hook on its session keeps
+  status and body of each answer, and those alone decide (`answers`).
+- It signs with the machine's clock. `binance_common.utils.get_timestamp` is patched once, when this module is imported,
+  with a function that asks the clock of the call under way (a context variable, so several ports can live together).
+- It retries by itself. `retries=0`: the caller knows better what may be repeated.
+
+A request that has been handed to a worker thread is always awaited, even when its caller is cancelled.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import binance_common.errors
+import binance_common.utils
+import msgspec
+import requests
+import urllib3.exceptions
+from binance_common.configuration import ConfigurationRestAPI
+from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import DerivativesTradingUsdsFutures
+
+from bot.clock import Clock
+from bot.config import ExchangeTable, Secrets
+from bot.errors import OperatorError, OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
+from bot.exchange import answers, wire
+from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer, RequestBudget
+from bot.venue import Book, Fill, FundingPaid, OrderKind, OrderReport, OrderRequest, VenuePosition, VenueStatus
+
+T = TypeVar("T")
+
+PAGE = 1_000  # rows, the largest that userTrades and income give
+ORDER_THREADS = 2
+ACCOUNT_THREADS = 2  # apart, so that paging through fills cannot hold up an order
+
+
+class _Call:
+    """One SDK call under way in a worker thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.answer: Answer | None = None
+
+
+_call: ContextVar[_Call | None] = ContextVar("_call", default=None)
+_machine_timestamp: Callable[[], int] = binance_common.utils.get_timestamp
+
+
+def _timestamp() -> int:
+    call = _call.get()
+    return _machine_timestamp() if call is None else call.clock.now()
+
+
+binance_common.utils.get_timestamp = _timestamp
+
+
+class BinanceTrading:
+    """TradingPort. `budget` is shared with whoever else asks this venue from this machine."""
+
+    def __init__(
+        self, secrets: Secrets, rest_url: str, clock: Clock, table: ExchangeTable, budget: RequestBudget
+    ) -> None:
+        configuration = ConfigurationRestAPI(
+            api_key=secrets.api_key,
+            api_secret=secrets.api_secret,
+            base_path=rest_url,
+            timeout=table.timeout_ms,
+            retries=0,
+            compression=False,  # the SDK would ask for brotli, which requests cannot read here
+        )
+        self._api: Any = DerivativesTradingUsdsFutures(config_rest_api=configuration).rest_api
+        self._api._session.trust_env = False  # no proxy and no ~/.netrc from the environment
+        self._api._session.hooks["response"].append(self._keep)
+        self._clock = clock
+        self._window = {"recv_window": table.recv_window_ms}
+        self._budget = budget
+        self._order_threads = anyio.CapacityLimiter(ORDER_THREADS)
+        self._account_threads = anyio.CapacityLimiter(ACCOUNT_THREADS)
+
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._api._session.close()
+
+    async def place(self, request: OrderRequest) -> OrderReport:
+        ask = SPARED_WRITE if request.reduce_only else WRITE
+        try:
+            if request.kind.book is Book.ALGO:
+                return await self._ask(
+                    ask, wire.AlgoAnswer.report, wire.AlgoAnswer, self._api.new_algo_order, **_algo_parameters(request)
+                )
+            return await self._ask(
+                ask, wire.OrderAnswer.report, wire.OrderAnswer, self._api.new_order, **_order_parameters(request)
+            )
+        except VenueRejected as refusal:
+            if refusal.code != answers.DUPLICATE_CLIENT_ID:
+                raise
+            return await self._standing(request.symbol, request.client_id, request.kind.book)
+
+    async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
+        try:
+            if book is Book.REGULAR:
+                return await self._ask(
+                    SPARED_WRITE,
+                    wire.OrderAnswer.report,
+                    wire.OrderAnswer,
+                    self._api.cancel_order,
+                    symbol=symbol,
+                    orig_client_order_id=client_id,
+                )
+            await self._ask(
+                SPARED_WRITE, _itself, wire.AlgoCancelled, self._api.cancel_algo_order, client_algo_id=client_id
+            )
+        except VenueRejected as refusal:
+            if refusal.code == answers.NO_SUCH_OPEN_ORDER:
+                return None
+            raise
+        report = await self._standing(symbol, client_id, book)
+        if report.status is VenueStatus.NEW:  # the query lags behind the cancel that was just confirmed
+            return msgspec.structs.replace(report, status=VenueStatus.CANCELED)
+        return report
+
+    async def find(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
+        try:
+            if book is Book.ALGO:
+                return await self._ask(
+                    READ,
+                    wire.AlgoAnswer.report,
+                    wire.AlgoAnswer,
+                    self._api.query_algo_order,
+                    client_algo_id=client_id,
+                )
+            return await self._ask(
+                READ,
+                wire.OrderAnswer.report,
+                wire.OrderAnswer,
+                self._api.query_order,
+                symbol=symbol,
+                orig_client_order_id=client_id,
+            )
+        except VenueRejected as refusal:
+            if refusal.code == answers.NO_SUCH_ORDER:
+                return None
+            raise
+
+    async def _standing(self, symbol: str, client_id: str, book: Book) -> OrderReport:
+        """The report of an order that the venue just said it has; OutcomeUnknown where it does not give one."""
+        try:
+            report = await self.find(symbol, client_id, book)
+        except VenueError as error:
+            raise OutcomeUnknown(f"{client_id} is known to the venue, but not how it stands: {error}") from error
+        if report is None:
+            raise OutcomeUnknown(f"{client_id} is known to the venue, and then again is not")
+        return report
+
+    async def open_orders(self) -> Sequence[OrderReport]:
+        regular = await self._ask(READ, _reports, list[wire.OrderAnswer], self._api.current_all_open_orders)
+        algo = await self._ask(READ, wire.open_algo_orders, msgspec.Raw, self._api.current_all_algo_open_orders)
+        return [*regular, *algo]
+
+    async def positions(self) -> Sequence[VenuePosition]:
+        rows = await self._ask(READ, _positions, list[wire.PositionRisk], self._api.position_information_v3)
+        return [position for position in rows if position.quantity != 0]
+
+    async def fills(self, symbol: str, from_trade_id: int) -> Sequence[Fill]:
+        found: list[Fill] = []
+        while True:
+            page = await self._ask(
+                READ,
+                _fills,
+                list[wire.UserTrade],
+                self._api.account_trade_list,
+                symbol=symbol,
+                from_id=from_trade_id,
+                limit=PAGE,
+            )
+            found += sorted(page, key=lambda fill: fill.trade_id)
+            if len(page) < PAGE:
+                return found
+            from_trade_id = found[-1].trade_id + 1
+
+    async def funding(self, since: int) -> Sequence[FundingPaid]:
+        found: dict[int, FundingPaid] = {}
+        while True:
+            page = await self._ask(
+                READ,
+                _funding,
+                list[wire.Income],
+                self._api.get_income_history,
+                income_type="FUNDING_FEE",
+                start_time=since,
+                limit=PAGE,
+            )
+            known = len(found)
+            found |= {paid.income_id: paid for paid in page}
+            if len(page) < PAGE:
+                return sorted(found.values(), key=lambda paid: (paid.at, paid.income_id))
+            newest = max(paid.at for paid in page)
+            since = newest if len(found) > known and newest > since else newest + 1
+
+    async def wallet(self) -> Decimal:
+        return await self._ask(READ, _usdt, list[wire.Balance], self._api.futures_account_balance_v3)
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        await self._ask(
+            WRITE, _itself, wire.LeverageAnswer, self._api.change_initial_leverage, symbol=symbol, leverage=leverage
+        )
+
+    async def check_account(self) -> None:
+        account = await self._ask(READ, _itself, wire.AccountConfig, self._api.futures_account_configuration)
+        if account.dual_side_position:
+            raise OperatorError("account: hedge mode is on; the bot trades in one-way mode only")
+        if account.multi_assets_margin:
+            raise OperatorError("account: multi-assets mode is on; the bot trades in single-asset mode only")
+        if not account.can_trade:
+            raise OperatorError("account: the venue does not allow this account to trade")
+
+    async def _ask(
+        self, ask: Ask, translate: Callable[[Any], T], kind: Any, method: Callable[..., object], **parameters: object
+    ) -> T:
+        """Call `method` of the SDK in a worker thread; its answer as `kind`, translated, or the error that it means."""
+        self._budget.check(self._clock.now())
+        send = functools.partial(method, **parameters, **self._window)
+        threads = self._order_threads if ask.write else self._account_threads
+        answer = await anyio.to_thread.run_sync(self._exchange, send, limiter=threads)
+        try:
+            return translate(answers.read_answer(answer, kind, ask, self._clock.now()))
+        except VenueDisagrees as unreadable:
+            raise answers.unclear(str(unreadable), ask) from unreadable
+        except VenueUnavailable as unavailable:
+            if unavailable.retry_at is not None:
+                self._budget.close(unavailable.retry_at)
+            raise
+
+    def _exchange(self, send: Callable[[], object]) -> Answer | NoAnswer:
+        """One request and its answer; runs in a worker thread."""
+        call = _Call(self._clock)
+        token = _call.set(call)
+        try:
+            send()
+        except binance_common.errors.RequiredError:
+            raise
+        except binance_common.errors.NetworkError as error:
+            if call.answer is None:
+                return NoAnswer(str(error), sent=not _was_never_sent(error.__cause__))
+        except (binance_common.errors.Error, ValueError, AttributeError):
+            pass  # the SDK's reading of an answer that `_keep` has whole; judged from there
+        finally:
+            _call.reset(token)
+        return call.answer or NoAnswer("the SDK gave no answer", sent=True)
+
+    def _keep(self, response: requests.Response, *_: object, **__: object) -> None:
+        """Response hook: the whole body is read here, so that a torn one counts as no answer."""
+        call = _call.get()
+        body = response.content
+        for header, value in response.headers.items():
+            self._budget.note(header, value)
+        if call is not None:
+            call.answer = Answer(response.status_code, body, response.headers.get("Retry-After"))
+
+
+def _was_never_sent(cause: BaseException | None) -> bool:
+    """Whether the connection itself could not be made: then no request can have been executed."""
+    if isinstance(cause, requests.exceptions.ConnectTimeout):
+        return True
+    if not isinstance(cause, requests.exceptions.ConnectionError) or not cause.args:
+        return False
+    reason = getattr(cause.args[0], "reason", None)  # urllib3's MaxRetryError inside requests' error
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _order_parameters(request: OrderRequest) -> dict[str, str]:
+    parameters = _common_parameters(request) | {
+        "new_client_order_id": request.client_id,
+        "new_order_resp_type": "RESULT",
+    }
+    if request.kind is OrderKind.LIMIT:
+        if request.price is None:
+            raise ValueError(f"{request.client_id}: a limit order needs a price")
+        parameters["time_in_force"] = "GTX" if request.post_only else "GTC"
+        parameters["price"] = format(request.price, "f")
+    return parameters
+
+
+def _algo_parameters(request: OrderRequest) -> dict[str, str]:
+    if request.trigger_price is None:
+        raise ValueError(f"{request.client_id}: a conditional order needs a trigger price")
+    return _common_parameters(request) | {
+        "algo_type": "CONDITIONAL",
+        "client_algo_id": request.client_id,
+        "trigger_price": format(request.trigger_price, "f"),
+        "working_type": "CONTRACT_PRICE",
+    }
+
+
+def _common_parameters(request: OrderRequest) -> dict[str, str]:
+    return {
+        "symbol": request.symbol,
+        "side": "BUY" if request.buy else "SELL",
+        "type": request.kind.value,
+        "quantity": format(request.quantity, "f"),
+    } | ({"reduce_only": "true"} if request.reduce_only else {})
+
+
+def _itself(payload: T) -> T:
+    return payload
+
+
+def _reports(rows: list[wire.OrderAnswer]) -> list[OrderReport]:
+    return [row.report() for row in rows]
+
+
+def _positions(rows: list[wire.PositionRisk]) -> list[VenuePosition]:
+    return [row.position() for row in rows]
+
+
+def _fills(rows: list[wire.UserTrade]) -> list[Fill]:
+    return [row.fill() for row in rows]
+
+
+def _funding(rows: list[wire.Income]) -> list[FundingPaid]:
+    return [row.funding_paid() for row in rows]
+
+
+def _usdt(rows: list[wire.Balance]) -> Decimal:
+    for row in rows:
+        if row.asset == "USDT":
+            return row.balance
+    raise VenueDisagrees("the balance has no row for USDT")

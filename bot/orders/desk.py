@@ -243,6 +243,7 @@ class Desk:
     async def _reconcile(self) -> None:
         """Nothing opens until book, ledger and venue agree."""
         self._close_entries("reconciling", "")
+        held = list(self.book.open_positions())
         try:
             findings = await self._reconciler.run(self._on_fills, self._on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
@@ -251,7 +252,7 @@ class Desk:
             return
         for event in findings.events:
             self._publish(event)
-        await self._tend(list(self.book.open_positions()), drop=findings.strays)
+        await self._tend(held)
         if findings.disagreement:
             self._close_entries("venue_disagrees", findings.disagreement)
             self._sender.recheck(RECONCILE, MINUTE_MS)

@@ -25,7 +25,6 @@ class Findings(msgspec.Struct):
     """What a reconciliation found besides what it mended."""
 
     events: list[BotEvent] = []
-    strays: list[OrderRow] = []
     disagreement: str = ""
 
 

@@ -1,4 +1,4 @@
-from decimal import Decimal as D
+from decimal import Decimal
 
 import pytest
 
@@ -19,8 +19,8 @@ def report(status: VenueStatus, book: Book) -> OrderReport:
         venue_id=1,
         status=status,
         buy=True,
-        quantity=D(1),
-        filled=D(0),
+        quantity=Decimal(1),
+        filled=Decimal(0),
         at=1,
     )
 

@@ -1,0 +1,440 @@
+"""The real desk against the matching engine in one process, on trio's virtual time."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import anyio
+import pytest
+import trio.testing
+
+from bot.clock import HOUR_MS, ReplayClock
+from bot.errors import OutcomeUnknown, VenueRejected
+from bot.exchange.matching import Engine, NewOrder, Settings
+from bot.exchange.paper import PaperTrading
+from bot.messages import (
+    BotEvent,
+    EntryIntent,
+    ExitIntent,
+    ExitPlan,
+    Position,
+    PositionChanged,
+    Side,
+    SignalOutcome,
+    StopMove,
+)
+from bot.orders.book import PositionBook
+from bot.orders.desk import Desk, DeskMessage
+from bot.streams import Activity, Overflow, Stream
+from bot.venue import Instrument, OrderReport, OrderRequest, UserStreamUp
+from tests.orders.memory_store import MemoryStore
+
+D = Decimal
+START = 1_740_787_200_000
+BTC = Instrument(
+    symbol="BTCUSDT",
+    tick_size=D("0.10"),
+    step_size=D("0.001"),
+    min_quantity=D("0.001"),
+    max_quantity=D(1000),
+    max_market_quantity=D(120),
+    min_notional=D(50),
+)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+pytestmark = pytest.mark.anyio
+
+
+class FaultyTrading(PaperTrading):
+    """Loses answers on command: `lose` says of each order whether it is lost "before" or "after" the venue acted."""
+
+    def __init__(self, engine: Engine, publish: Callable[[object], None]) -> None:
+        super().__init__(engine, publish)
+        self.lose: dict[str, str] = {}  # by the client id's end
+        self.refuse: dict[str, int] = {}
+        self.sent: list[str] = []
+
+    async def place(self, request: OrderRequest) -> OrderReport:
+        end = request.client_id.rsplit("-", 1)[1]
+        self.sent.append(end)
+        if end in self.refuse:
+            raise VenueRejected(self.refuse[end], "refused by the test")
+        if self.lose.get(end) == "before":
+            raise OutcomeUnknown("lost before the venue acted")
+        report = await super().place(request)
+        if self.lose.get(end) == "after":
+            raise OutcomeUnknown("lost after the venue acted")
+        return report
+
+
+class World:
+    """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
+
+    def __init__(self) -> None:
+        self.clock = ReplayClock(START)
+        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), Settings(partial_fill_probability=0.0))
+        self.store = MemoryStore()
+        self.activity = Activity()
+        self.news: list[object] = []
+        self.inbox: Stream[DeskMessage] | None = None
+        self.port = FaultyTrading(self.engine, self._tell_desk)
+        self.move(50_000)
+
+    def _tell_desk(self, event: object) -> None:
+        if self.inbox is not None:
+            self.inbox.send_nowait(event)  # type: ignore[arg-type]  # the port's events are desk messages
+
+    def move(self, price: float, minutes: int = 0) -> None:
+        self.clock.advance(self.clock.now() + minutes * 60_000)
+        self.engine.step(self.clock.now())
+        self.engine.on_price("BTCUSDT", D(str(price)))
+        self.engine.on_mark("BTCUSDT", D(str(price)))
+        self.port.flush()
+
+    @asynccontextmanager
+    async def trading(self) -> AsyncIterator[Desk]:
+        """A desk that has reconciled; leaving the block kills it wherever it is."""
+        self.inbox = Stream("desk", 1_000, Overflow.HALT, self.activity)
+        desk = Desk(
+            self.inbox,
+            self.news.append,
+            self.port,
+            self.store,
+            self.clock,
+            PositionBook("tsb", {"BTCUSDT": BTC}),
+            ["BTCUSDT"],
+        )
+        async with anyio.create_task_group() as group:
+            await group.start(desk.run)
+            self.inbox.send_nowait(UserStreamUp(self.clock.now()))
+            await self.quiet()
+            yield desk
+            group.cancel_scope.cancel()
+        self.inbox = None
+        self.activity = Activity()
+
+    async def quiet(self) -> None:
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            await self.activity.wait_quiet()
+
+    async def tell(self, message: DeskMessage) -> None:
+        assert self.inbox is not None
+        self.inbox.send_nowait(message)
+        await self.quiet()
+
+    async def enter(self, signal_id: str = "sig1", limit: str | None = "49900.0", side: Side = Side.LONG) -> None:
+        now = self.clock.now()
+        await self.tell(
+            EntryIntent(
+                signal_id=signal_id,
+                variant="BTC",
+                tier="t1",
+                symbol="BTCUSDT",
+                side=side,
+                quantity=D("0.010"),
+                limit_price=None if limit is None else D(limit),
+                post_only=False,
+                created_at=now,
+                expires_at=now + HOUR_MS,
+                leverage=10,
+                exits=ExitPlan(stop_pct=2.0, target_pct=2.0),
+            )
+        )
+
+    def net(self) -> Decimal:
+        return sum((p.quantity for p in self.engine.positions()), D(0))
+
+    def stops(self) -> list[tuple[Decimal, Decimal]]:
+        """(quantity, trigger) of the live stops on the venue."""
+        algos = self.engine.algos.values()
+        return [(a.quantity, a.trigger_price) for a in algos if a.is_open and a.type == "STOP_MARKET"]
+
+    def live(self) -> list[str]:
+        ids = [o.client_id for o in self.engine.orders.values() if o.is_open]
+        return sorted(i.rsplit("-", 1)[1] for i in ids + [a.client_id for a in self.engine.algos.values() if a.is_open])
+
+    def position(self, signal_id: str = "sig1") -> Position:
+        return self.store.positions[signal_id]
+
+    def events(self) -> list[str]:
+        return [n.name for n in self.news if isinstance(n, BotEvent)]
+
+    def outcome(self, signal_id: str = "sig1") -> SignalOutcome:
+        return [n for n in self.news if isinstance(n, SignalOutcome) and n.signal_id == signal_id][-1]
+
+
+def same_account(world: World, desk: Desk) -> bool:
+    return desk.ledger.wallet == world.engine.wallet and sum(desk.ledger.net.values(), D(0)) == world.net()
+
+
+async def test_an_entry_fills_is_covered_and_ends_at_its_target_with_its_twin_cancelled() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter()
+        assert world.live() == ["e0"]
+        world.move(49_850)
+        await world.quiet()
+        assert world.live() == ["s0", "t0"]
+        assert world.stops() == [(D("0.010"), D("48902.0"))]
+        world.move(51_000)
+        await world.quiet()
+        assert world.live() == []
+        assert world.net() == 0
+        assert same_account(world, desk)
+    assert world.position().exit_reason == "target"
+    assert world.outcome().net_pnl == world.position().net_pnl == world.engine.wallet - 10_000
+
+
+async def test_an_entry_that_does_not_fill_is_cancelled_when_its_hour_is_over() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter()
+        world.move(50_100, minutes=60)
+        await world.quiet()
+        assert world.live() == []
+    assert world.outcome().fill_status == "expired"
+    assert world.position().exit_reason == "not_filled"
+
+
+async def test_a_partial_fill_is_covered_at_once_and_the_rest_as_it_comes() -> None:
+    world = World()
+    world.engine = Engine({"BTCUSDT": BTC}, D(10_000), Settings(partial_fill_probability=1.0))
+    world.port = FaultyTrading(world.engine, world._tell_desk)
+    world.move(50_000)
+    async with world.trading() as desk:
+        await world.enter()
+        world.move(49_890)
+        await world.quiet()
+        assert 0 < world.net() < D("0.010")
+        assert [quantity for quantity, _ in world.stops()] == [world.net()]
+        world.move(49_880)
+        await world.quiet()
+        assert [quantity for quantity, _ in world.stops()] == [world.net()]
+        assert same_account(world, desk)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+async def test_an_entry_whose_answer_is_lost_is_never_executed_twice(lost: str) -> None:
+    world = World()
+    async with world.trading() as desk:
+        world.port.lose["e0"] = lost
+        await world.enter()
+        world.clock.advance(world.clock.now() + 6_000)
+        await world.quiet()
+        assert world.port.sent.count("e0") == 1
+        assert world.live() == (["e0"] if lost == "after" else [])
+        world.move(49_850)
+        await world.quiet()
+        assert world.net() == (D("0.010") if lost == "after" else 0)
+        assert same_account(world, desk)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+async def test_a_stop_whose_answer_is_lost_stands_on_the_venue_all_the_same(lost: str) -> None:
+    world = World()
+    async with world.trading():
+        world.port.lose["s0"] = lost
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        assert world.stops() == [(D("0.010"), D("48902.0"))]
+
+
+async def test_a_position_whose_stop_the_venue_refuses_is_closed_at_market() -> None:
+    world = World()
+    async with world.trading():
+        world.port.refuse["s0"] = -1111
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        assert world.net() == 0
+        assert world.live() == []
+    assert world.position().exit_reason == "unprotected"
+
+
+async def test_a_stop_that_the_price_has_passed_already_means_leaving_now() -> None:
+    world = World()
+    async with world.trading():
+        world.port.refuse["s0"] = -2021
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+    assert world.position().exit_reason == "stop_loss"
+    assert world.net() == 0
+
+
+async def test_a_stop_is_moved_by_placing_the_new_one_first() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        await world.tell(StopMove("sig1", 49_700.0, "trailing_stop", world.clock.now()))
+        assert world.stops() == [(D("0.010"), D("49700.0"))]
+        assert world.port.sent[-1] == "s1"
+        await world.tell(StopMove("sig1", 49_600.0, "trailing_stop", world.clock.now()))
+        assert world.stops() == [(D("0.010"), D("49700.0"))]
+        world.move(49_650)
+        await world.quiet()
+    assert world.position().exit_reason == "trailing_stop"
+    assert world.net() == 0
+
+
+async def test_an_exit_intent_closes_at_market_and_cancels_both_legs() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
+        assert (world.net(), world.live()) == (0, [])
+    assert world.position().exit_reason == "max_hold"
+
+
+async def test_several_positions_of_one_symbol_live_and_die_on_their_own() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter("sig1", None)
+        world.move(50_400)
+        await world.quiet()
+        await world.enter("sig2", None)
+        assert len(world.stops()) == 2
+        await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
+        assert [quantity for quantity, _ in world.stops()] == [D("0.010")]
+        assert world.net() == D("0.010")
+        assert same_account(world, desk)
+
+
+async def test_an_opposite_entry_is_denied_while_the_symbol_is_held() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter("sig1", None)
+        await world.enter("sig2", None, Side.SHORT)
+        assert world.net() == D("0.010")
+    denied = world.outcome("sig2")
+    assert (denied.fill_status, denied.exit_reason) == ("denied", "opposite_position")
+
+
+async def test_the_same_intent_told_twice_is_executed_once() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter("sig1", None)
+        await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
+        await world.enter("sig1", None)
+        assert world.net() == 0
+
+
+async def test_nothing_opens_before_the_user_stream_is_up() -> None:
+    world = World()
+    async with world.trading() as desk:
+        desk._close_entries("user_stream_lost", "test")
+        await world.enter("sig1", None)
+        assert world.net() == 0
+        await world.tell(UserStreamUp(world.clock.now()))
+        await world.enter("sig2", None)
+        assert world.net() == D("0.010")
+
+
+@pytest.mark.parametrize("while_down", [49_850, 48_000, 52_000])
+async def test_after_a_restart_the_book_is_what_it_would_have_been(while_down: int) -> None:
+    world = World()
+    async with world.trading():
+        await world.enter()
+        if while_down != 49_850:
+            world.move(49_850)
+            await world.quiet()
+    world.move(while_down, minutes=1)
+    async with world.trading() as desk:
+        held = D("0.010") if while_down == 49_850 else D(0)
+        assert world.net() == held
+        assert [quantity for quantity, _ in world.stops()] == ([held] if held else [])
+        assert world.live() == (["s0", "t0"] if held else [])
+        assert same_account(world, desk)
+        assert len(world.store.fills) == len(world.engine.fills)
+    assert world.position().exit_reason == {49_850: None, 48_000: "stop_loss", 52_000: "target"}[while_down]
+
+
+async def test_an_order_that_was_committed_and_never_sent_is_not_sent_after_a_restart() -> None:
+    world = World()
+    async with world.trading() as desk:
+        position, row = desk.book.enter(_intent(world))
+        await world.store.save(orders=[row], positions=[position])
+    async with world.trading():
+        assert world.live() == []
+    assert world.position("late").exit_reason == "rejected"
+
+
+async def test_foreign_orders_and_positions_are_reported_and_never_touched() -> None:
+    world = World()
+    world.engine.place(
+        NewOrder(
+            symbol="BTCUSDT",
+            side="BUY",
+            type="LIMIT",
+            quantity=D("0.5"),
+            price=D("49000"),
+            time_in_force="GTC",
+            client_id="web_1",
+        )
+    )
+    async with world.trading():
+        assert "foreign_order" in world.events()
+        assert [o.client_id for o in world.engine.orders.values() if o.is_open] == ["web_1"]
+
+
+async def test_a_position_that_is_not_ours_keeps_the_desk_from_opening() -> None:
+    world = World()
+    world.engine.place(NewOrder(symbol="BTCUSDT", side="BUY", type="MARKET", quantity=D("0.5"), client_id="web_1"))
+    async with world.trading():
+        assert "venue_disagrees" in world.events()
+        await world.enter("sig1", None)
+        assert world.outcome().exit_reason == "venue_disagrees"
+        assert world.net() == D("0.5")
+
+
+async def test_funding_is_booked_once_and_shared_by_the_open_positions() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter("sig1", None)
+        await world.enter("sig2", None)
+        world.move(50_000, minutes=10)
+        world.engine.pay_funding("BTCUSDT", D("0.0001"))
+        world.port.flush()
+        await world.quiet()
+        await world.tell(UserStreamUp(world.clock.now()))
+        assert same_account(world, desk)
+        assert world.position("sig1").funding == world.position("sig2").funding == D("-0.05")
+    async with world.trading() as desk:
+        assert same_account(world, desk)
+
+
+async def test_others_get_copies_of_positions_not_the_desks_own() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter("sig1", None)
+        told = [n.position for n in world.news if isinstance(n, PositionChanged)]
+        assert all(p is not desk.book.positions["sig1"] for p in told)
+
+
+def _intent(world: World) -> EntryIntent:
+    now = world.clock.now()
+    return EntryIntent(
+        signal_id="late",
+        variant="BTC",
+        tier="t1",
+        symbol="BTCUSDT",
+        side=Side.LONG,
+        quantity=D("0.010"),
+        limit_price=None,
+        post_only=False,
+        created_at=now,
+        expires_at=now + HOUR_MS,
+        leverage=10,
+        exits=ExitPlan(stop_pct=2.0),
+    )

@@ -93,7 +93,7 @@ class Reconciler:
         findings = Findings()
         await self._port.check_account()
         on_venue = {report.client_id: report for report in await self._port.open_orders()}
-        self._report_foreign(on_venue.values(), findings)
+        strays = self._report_foreign(on_venue.values(), findings)
         for row in self._book.live_orders():
             await self._settle(row, on_venue.get(row.client_id))
         for symbol in self._involved():
@@ -101,6 +101,8 @@ class Reconciler:
         await book_funding()
         await self._mark_synced()
         findings.disagreement = await self._compare(book_fills)
+        if strays:  # another instance with our prefix, or a lost database: no hand may touch them but a person's
+            findings.disagreement += f" orders with our prefix that the database does not know: {', '.join(strays)}"
         return findings
 
     async def look_up(self, row: OrderRow) -> list[OrderReport]:
@@ -158,12 +160,15 @@ class Reconciler:
         if not reports and row.state in LIVE:
             self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
 
-    def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
+    def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> list[str]:
+        """Orders of others become events; returns the ids that look ours and are not in the database."""
+        strays = []
         for report in reports:
             if not self._book.ours(report.client_id):
                 findings.events.append(_event("foreign_order", report))
             elif report.client_id not in self._book.orders:
-                findings.events.append(_event("stray_order", report))
+                strays.append(report.client_id)
+        return strays
 
     def _involved(self) -> list[str]:
         return sorted({*self._symbols, *(row.request.symbol for row in self._book.orders.values())})

@@ -191,6 +191,18 @@ class Books:
         held = abs(self._account.holdings[symbol].quantity) * (self._market(symbol).reference or ZERO)
         return held * self.settings.maintenance_ratio
 
+    def liquidation_price(self, symbol: str) -> Decimal:
+        """The mark price at which the account falls to its maintenance margin, all others standing; 0 for none."""
+        holding = self._account.holdings[symbol]
+        if not holding.quantity:
+            return ZERO
+        cushion = self.wallet
+        for other in self._held():
+            if other != symbol:
+                cushion += self.unrealized_pnl(other) - self.maintenance_margin(other)
+        kept = holding.quantity - abs(holding.quantity) * self.settings.maintenance_ratio
+        return max(ZERO, money((holding.cost - cushion) / kept))
+
     @property
     def available_balance(self) -> Decimal:
         """What new positions may bind: wallet + unrealized - initial margins, rounded; below zero when over-drawn."""

@@ -209,10 +209,14 @@ class Engine(Admission):
         steps = int(quantity / step)
         if steps < 2:
             return quantity
-        chance = random.Random(f"{self.settings.seed}/{order.symbol}/{order.client_id}")
+        chance = self._chance("share", order)
         if chance.random() >= self.settings.partial_fill_probability:
             return quantity
         return chance.randint(1, steps - 1) * step
+
+    def _chance(self, purpose: str, order: Order | Algo) -> random.Random:
+        """Chance that depends on the seed and the client's own id, so not on what else happens in which order."""
+        return random.Random(f"{self.settings.seed}/{purpose}/{order.symbol}/{order.client_id}")
 
     def _fill(self, order: Order, quantity: Decimal, price: Decimal, *, maker: bool) -> Order:
         order = self._write_fill(order, quantity, price, maker=maker)
@@ -226,10 +230,9 @@ class Engine(Admission):
         """What the venue cancels by itself when a position shrinks."""
         symbol = market.instrument.symbol
         self._knock_out(market)
-        if not self._account.holdings[symbol].quantity:
-            for algo in self.open_algos(symbol):
-                if algo.close_position:
-                    self._write_algo(algo, status=VenueStatus.EXPIRED)
+        for algo in self.open_algos(symbol):
+            if algo.close_position and not self._reducible(symbol, algo.buy):
+                self._write_algo(algo, status=VenueStatus.EXPIRED)
 
     def _knock_out(self, market: Market) -> None:
         """Expire reduce-only limits for which better ones leave nothing to reduce."""
@@ -281,6 +284,8 @@ class Engine(Admission):
     def _trigger(self, algo: Algo, market: Market) -> None:
         """The price came to a conditional order: send its market order, reduced to what the net position leaves."""
         algo = self._write_algo(algo, status=VenueStatus.TRIGGERING, triggered_at=self.now)
+        if self._chance("stuck", algo).random() < self.settings.stuck_trigger_probability:
+            return
         quantity = algo.quantity
         if algo.reduce_only:
             reducible = self._reducible(algo.symbol, algo.buy)

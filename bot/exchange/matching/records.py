@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partial_fill_probability: float = 0.15  # see `Engine.on_price`
     seed: int = 0
     reduce_only_algo_while_flat: bool = True  # False: -2022; which of the two the real venue does is not known
+    stuck_trigger_probability: float = 0.0  # a conditional order that triggers stays TRIGGERING and never executes
     maintenance_ratio: Decimal = Decimal("0.005")
     default_leverage: int = 20
     percent_price: Decimal = Decimal("0.05")  # a limit may cross the mark price by this much

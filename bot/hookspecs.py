@@ -7,6 +7,7 @@ there, everything else refuses the one signal and names the plugin.
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pluggy
@@ -18,7 +19,8 @@ PROJECT = "bot"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Options = Mapping[str, float | int | str | bool | list[int | str]]
+# A plugin reads options of its own: each value has the type of its default in the plugin's OPTIONS, checked at start.
+Options = Mapping[str, Any]
 
 
 class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -64,11 +66,11 @@ class Specs:
     """The hooks. Each plugin implements exactly one of them, under the name of its file or entry point."""
 
     @hookspec
-    def tier(self) -> TierTemplate:  # type: ignore[empty-body]  # pluggy specs have no body
+    def tier(self) -> TierTemplate:
         """Called once at start. Return the tier's template."""
 
     @hookspec
-    def judge(self, candidate: Candidate, options: Options) -> FilterVerdict:  # type: ignore[empty-body]
+    def judge(self, candidate: Candidate, options: Options) -> FilterVerdict:
         """Called for every candidate of a variant that names this filter, in the order of the file.
 
         `options` is the variant's `[filter.NAME]` table over the plugin module's `OPTIONS`. Return a verdict with the
@@ -76,7 +78,7 @@ class Specs:
         """
 
     @hookspec
-    def propose(self, candidate: Candidate, options: Options) -> EntryPlan | str:  # type: ignore[empty-body]
+    def propose(self, candidate: Candidate, options: Options) -> EntryPlan | str:
         """Called once for a candidate that every filter allowed.
 
         Return the plan, or a string that says why there is no entry. A long limit must lie at or below the last

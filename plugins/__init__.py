@@ -1,0 +1,1 @@
+"""Tiers, filters and entries: one file, one plugin."""

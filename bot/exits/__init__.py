@@ -1,0 +1,1 @@
+"""The guard: moves stops and ends positions by the rules of bot.strategy.exits."""

@@ -1,0 +1,1 @@
+"""The model's owner: windows in, forecasts out."""

@@ -1,0 +1,1 @@
+"""What is written down: signals, positions, orders, fills and events, in PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Market data: closed bars without gaps, prices and marks."""

@@ -1,0 +1,1 @@
+"""Reports and measurements on what was traded."""

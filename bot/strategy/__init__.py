@@ -1,0 +1,1 @@
+"""The pure core: decides, and has no await, clock, log or I/O."""

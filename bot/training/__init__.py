@@ -1,0 +1,1 @@
+"""Training of checkpoints on bars, and their evaluation on time that training never saw."""

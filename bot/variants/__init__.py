@@ -1,0 +1,1 @@
+"""The variants' actor: runs each cycle at its minute."""

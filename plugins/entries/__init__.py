@@ -1,0 +1,1 @@
+"""Entries: how an allowed signal becomes an order."""

@@ -1,0 +1,1 @@
+"""Filters: who may veto a signal."""

@@ -1,0 +1,1 @@
+"""Tiers: checkpoint, threshold, risk template and skip windows of their variants."""

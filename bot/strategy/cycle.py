@@ -1,4 +1,4 @@
-"""One variant's decision on one symbol: what was seen goes in, exactly one signal row comes out, and perhaps an entry."""
+"""One variant decides on one symbol: what was seen goes in, exactly one signal row comes out, perhaps an entry."""
 
 import base64
 import hashlib
@@ -85,7 +85,8 @@ def _enter(variant: Variant, seen: Seen, exposure: Exposure, draft: Signal) -> E
     if isinstance(plan, str):
         return plan
     draft.entry_price = plan.price
-    price = Decimal(seen.mark_price or 0) if plan.price is None else plan.price
+    price = seen.mark_price if plan.price is None else plan.price
+    assert price is not None  # a candidate has a mark price
     quantity = size(variant.margin, variant.leverage, price, candidate.instrument, market=plan.price is None)
     if isinstance(quantity, Reason):
         return quantity

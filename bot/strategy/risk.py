@@ -18,8 +18,8 @@ class Held(msgspec.Struct, frozen=True):
 class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """The most positions at a time; None: no cap of its own."""
 
-    symbol: int  # on one symbol, whichever variants hold them: the venue nets them into one
-    variant: int | None
+    symbol: int  # of the variant on one symbol
+    variant: int | None  # of the variant over all its symbols
     tier: int | None  # over all variants of the tier
     account: int
 
@@ -35,12 +35,12 @@ class Exposure(msgspec.Struct, frozen=True):
 
 def refusal(wanted: Held, exposure: Exposure, caps: Caps) -> Reason | None:
     """Why `wanted` may not be added; None where it may."""
-    on_symbol = [held for held in exposure.held if held.symbol == wanted.symbol]
-    if any(held.side is not wanted.side for held in on_symbol):
+    if any(held.symbol == wanted.symbol and held.side is not wanted.side for held in exposure.held):
         return Reason.OPPOSITE_POSITION
+    own = [held for held in exposure.held if held.variant == wanted.variant]
     counts = (
-        (len(on_symbol), caps.symbol, Reason.CAP_SYMBOL),
-        (sum(held.variant == wanted.variant for held in exposure.held), caps.variant, Reason.CAP_VARIANT),
+        (sum(held.symbol == wanted.symbol for held in own), caps.symbol, Reason.CAP_SYMBOL),
+        (len(own), caps.variant, Reason.CAP_VARIANT),
         (sum(held.tier == wanted.tier for held in exposure.held), caps.tier, Reason.CAP_TIER),
         (len(exposure.held), caps.account, Reason.CAP_ACCOUNT),
     )

@@ -84,7 +84,7 @@ class _Resolver:
         self.settings: list[Setting] = []
 
     def fault(self, key: str, allowed: str) -> OperatorError:
-        return OperatorError(f"{self.path}: {key}: {allowed}")
+        return OperatorError(f"{self.path}: key {key}: {allowed}")
 
     def note(self, key: str, value: Option | list[str] | None, origin: str) -> None:
         self.settings.append(Setting(key, value, origin))
@@ -92,8 +92,6 @@ class _Resolver:
     def pick(self, key: str, given: float | None, template: float | None) -> float | None:
         """The file's value or the tier's; None: there is none."""
         value = template if given is None else given
-        if value is not None and not math.isfinite(value):
-            raise self.fault(key, f"must be a finite number, not {value}")
         self.note(key, value, f"tier {self.tier.name}" if given is None else "file")
         return value
 
@@ -123,8 +121,8 @@ def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positio
         name=table.name,
         tier=tier.name,
         checkpoint=tier.checkpoint,
-        symbols=_distinct(resolver, "variant.symbols", table.symbols),
-        minutes=tuple(sorted(_distinct(resolver, "variant.minutes", table.minutes))),
+        symbols=table.symbols,
+        minutes=tuple(sorted(table.minutes)),
         enabled=table.enabled,
         threshold=threshold / 100,
         margin=money(margin),
@@ -142,15 +140,9 @@ def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positio
 def _named(path: Path, key: str, name: str, found: Mapping[str, ValueT], kind: str) -> ValueT:
     if name not in found:
         raise OperatorError(
-            f"{path}: {key}: no {kind} plugin named '{name}'; found: {', '.join(sorted(found)) or 'none'}"
+            f"{path}: key {key}: there is no {kind} plugin '{name}'; expected one of: {', '.join(sorted(found)) or 'none'}"
         )
     return found[name]
-
-
-def _distinct(resolver: _Resolver, key: str, values: tuple[ValueT, ...]) -> tuple[ValueT, ...]:
-    if len(set(values)) < len(values):
-        raise resolver.fault(key, f"names something twice: {', '.join(map(str, values))}")
-    return values
 
 
 def _note_variant(resolver: _Resolver, file: VariantFile) -> None:
@@ -180,13 +172,15 @@ def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: flo
     if stop * leverage >= 100:
         raise resolver.fault(
             "exits.stop_pct",
-            f"{stop} % at leverage {leverage:g} is beyond liquidation; must be below {100 / leverage:g}",
+            f"{stop} is not allowed: at leverage {leverage:g} liquidation comes first; expected below {100 / leverage:g}",
         )
     target = resolver.optional("exits.target_pct", given.target_pct, tier.target_pct)
     arm, trail = _pair(resolver, given, tier, "trail_arm_pct", "trail_pct")
     floor_arm, floor_keep = _pair(resolver, given, tier, "floor_arm_pct", "floor_keep_pct")
     if floor_arm is not None and floor_keep is not None and floor_keep >= floor_arm:
-        raise resolver.fault("exits.floor_keep_pct", f"must be below floor_arm_pct ({floor_arm}), not {floor_keep}")
+        raise resolver.fault(
+            "exits.floor_keep_pct", f"{floor_keep} is not allowed; expected below floor_arm_pct ({floor_arm})"
+        )
     minutes = None if tier.max_hold_ms is None else tier.max_hold_ms // MINUTE_MS
     hold = resolver.optional("exits.max_hold_minutes", given.max_hold_minutes, minutes)
     return ExitPlan(
@@ -209,12 +203,12 @@ def _pair(
         return None, None
     for key, other, value in ((first, second, values[0]), (second, first, values[1])):
         if value is None and values != [None, None]:
-            raise resolver.fault(f"exits.{key}", f"must be given with {other} (0 switches both off)")
+            raise resolver.fault(f"exits.{key}", f"is missing; expected together with {other} (0 switches both off)")
     return values[0], values[1]
 
 
 def _filters(resolver: _Resolver, file: VariantFile, found: Mapping[str, FilterPlugin]) -> tuple[FilterPlugin, ...]:
-    names = _distinct(resolver, "variant.filters", file.variant.filters)
+    names = file.variant.filters
     _no_orphans(resolver, "filter", file.filter, names)
     filters = []
     for name in names:
@@ -236,7 +230,7 @@ def _no_orphans(resolver: _Resolver, kind: str, tables: Mapping[str, object], na
     for name in tables:
         if name not in named:
             raise resolver.fault(
-                f"[{kind}.{name}]", f"this variant uses no {kind} '{name}'; it uses: {', '.join(named) or 'none'}"
+                f"{kind}.{name}", f"this variant does not use it; expected one of: {', '.join(named) or 'none'}"
             )
 
 
@@ -249,7 +243,7 @@ def _options(
     windows: dict[str, Option] = {"skip_weekdays": list(tier.skip_weekdays), "skip_hours": list(tier.skip_hours)}
     for name in given:
         if name not in defaults:
-            raise resolver.fault(f"{key}.{name}", f"no such option; allowed: {', '.join(sorted(defaults)) or 'none'}")
+            raise resolver.fault(f"{key}.{name}", f"is unknown; allowed here: {', '.join(sorted(defaults)) or 'none'}")
     options: dict[str, Option] = {}
     for name, default in defaults.items():
         if name in given:
@@ -266,10 +260,10 @@ def _fitting(resolver: _Resolver, key: str, value: Option, default: Option) -> O
     """`value`, which must be of the default's type (a whole number will do for a float)."""
     limit = {"skip_weekdays": 6, "skip_hours": 23}.get(key.rpartition(".")[2])
     if limit and isinstance(value, list) and not all(type(one) is int and 0 <= one <= limit for one in value):
-        raise resolver.fault(key, f"must be a list of whole numbers from 0 to {limit}, not {value!r}")
+        raise resolver.fault(key, f"{value!r} is not allowed; expected a list of whole numbers from 0 up to {limit}")
     if isinstance(default, float) and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
         return float(value)  # type: ignore[arg-type]
     if type(value) is not type(default) or isinstance(default, float):
         kind = {float: "a finite number", int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
-        raise resolver.fault(key, f"must be {kind[type(default)]}, not {value!r}")
+        raise resolver.fault(key, f"{value!r} is not allowed; expected {kind[type(default)]}")
     return value

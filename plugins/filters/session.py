@@ -1,0 +1,19 @@
+"""Vetoes every signal of certain weekdays and hours (UTC); a tier's skip windows are the defaults."""
+
+from datetime import UTC, datetime
+
+from bot.hookspecs import Candidate, Options, hookimpl
+from bot.messages import FilterVerdict
+
+OPTIONS: dict[str, list[int]] = {"skip_weekdays": [], "skip_hours": []}  # Monday is 0
+
+
+@hookimpl
+def judge(candidate: Candidate, options: Options) -> FilterVerdict:
+    at = datetime.fromtimestamp(candidate.now / 1000, UTC)
+    reason = "in_session"
+    if at.weekday() in options["skip_weekdays"]:
+        reason = "weekday_skipped"
+    elif at.hour in options["skip_hours"]:
+        reason = "hour_skipped"
+    return FilterVerdict("session", reason == "in_session", reason, {"weekday": at.weekday(), "hour": at.hour})

@@ -1,0 +1,164 @@
+"""Opens the journal's database: which server, a pool whose values are ours, one bot per database."""
+
+import contextlib
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import msgspec
+
+from bot.config import JournalTable
+from bot.errors import OperatorError
+from bot.journal import embedded
+from bot.journal.migrations import migrate, require_current
+
+INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
+_POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
+_CONNECT_SECONDS = 10
+_JSONB_VERSION = b"\x01"  # what precedes the text in the binary format, the only one that whole rows can carry
+
+
+def _encode_time(at: int) -> tuple[int]:
+    return ((at - _POSTGRES_EPOCH_MS) * 1_000,)
+
+
+def _decode_time(value: tuple[int]) -> int:
+    return value[0] // 1_000 + _POSTGRES_EPOCH_MS
+
+
+def _encode_json(value: Any) -> bytes:
+    return _JSONB_VERSION + msgspec.json.encode(value)
+
+
+def _decode_json(value: bytes) -> Any:
+    return msgspec.json.decode(value[1:])
+
+
+def values_of(row: "asyncpg.Record") -> dict[str, Any]:
+    """The columns by name; numbers without an exponent, as a venue wants them (asyncpg makes 1E+2 of 100)."""
+    return {name: _plain(value) if type(value) is Decimal else value for name, value in row.items()}
+
+
+def _plain(value: Decimal) -> Decimal:
+    exponent = value.as_tuple().exponent
+    return Decimal(format(value, "f")) if isinstance(exponent, int) and exponent > 0 else value
+
+
+async def _speak_our_types(connection: "asyncpg.Connection") -> None:
+    """timestamptz is ms UTC, jsonb is what msgspec makes of it; numeric is Decimal already."""
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=_encode_time, decoder=_decode_time, format="tuple"
+    )
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=_decode_json, format="binary"
+    )
+
+
+async def _keep_session(connection: "asyncpg.Connection") -> None:
+    """Nothing here changes a session, so the pool's reset, a round trip for each use, is left out."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """How to reach the server. `named` is what an error may print: never the DSN, it holds a password."""
+
+    named: str
+    arguments: dict[str, Any]
+
+    async def connect(self, **settings: str) -> "asyncpg.Connection":
+        try:
+            connection = await asyncpg.connect(
+                **self.arguments, timeout=_CONNECT_SECONDS, server_settings={"application_name": "tsfm-bot", **settings}
+            )
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = type(error).__name__ if isinstance(error, ValueError) else str(error) or type(error).__name__
+            raise OperatorError(f"{self.named}: cannot connect to the database: {reason}") from None
+        await _speak_our_types(connection)
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def pool(self, size: int, **settings: str) -> AsyncIterator["asyncpg.Pool"]:
+        pool = await asyncpg.create_pool(
+            **self.arguments,
+            min_size=1,
+            max_size=size,
+            max_inactive_connection_lifetime=0,
+            timeout=_CONNECT_SECONDS,
+            init=_speak_our_types,
+            reset=_keep_session,
+            server_settings={"application_name": "tsfm-bot", **settings},
+        )
+        try:
+            yield pool
+        finally:
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(_CONNECT_SECONDS):
+                    await pool.close()
+                pool.terminate()
+
+
+@contextlib.asynccontextmanager
+async def server(state: Path, settings: JournalTable, environment: Mapping[str, str]) -> AsyncIterator[Address]:
+    """The server that the environment names, or the embedded one of the state directory."""
+    dsn = environment.get(settings.dsn_env)
+    if dsn:
+        scheme = urllib.parse.urlsplit(dsn).scheme
+        if scheme not in ("postgresql", "postgres"):
+            raise OperatorError(f"{settings.dsn_env}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        yield Address(settings.dsn_env, {"dsn": dsn})
+        return
+    async with embedded.running(state) as place:
+        yield Address(
+            str(place.data), {"host": str(place.sockets), "port": 5432, "user": "postgres", "database": "postgres"}
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_journal(
+    state: Path, settings: JournalTable, environment: Mapping[str, str], pool_size: int = 4
+) -> AsyncIterator["asyncpg.Pool"]:
+    """The bot's way in: starts the server, migrates, and holds the database against a second bot.
+
+    Raises OperatorError where the database is in use, unreachable, or not of this version.
+    """
+    async with server(state, settings, environment) as address:
+        guard = await address.connect(tcp_keepalives_idle="15", tcp_keepalives_interval="5", tcp_keepalives_count="3")
+        try:
+            await _claim(guard, address.named)
+            await migrate(guard)
+            async with address.pool(pool_size) as pool:
+                yield pool
+        finally:
+            guard.terminate()
+
+
+@contextlib.asynccontextmanager
+async def read_journal(
+    state: Path, settings: JournalTable, environment: Mapping[str, str]
+) -> AsyncIterator["asyncpg.Pool"]:
+    """A reader's way in, beside a running bot or without one; cannot write.
+
+    Raises OperatorError where there is no journal, or one of another version.
+    """
+    if not environment.get(settings.dsn_env) and not embedded.exists(state):
+        raise OperatorError(f"{state}: no journal here yet; run the bot with this state directory first")
+    async with server(state, settings, environment) as address:
+        reader = await address.connect()
+        try:
+            await require_current(reader)
+        finally:
+            reader.terminate()
+        async with address.pool(1, default_transaction_read_only="on") as pool:
+            yield pool
+
+
+async def _claim(guard: "asyncpg.Connection", named: str) -> None:
+    """Take the instance lock. The session of a killed bot lives on for a moment, so one refusal is none."""
+    for _ in range(40):
+        if await guard.fetchval("SELECT pg_try_advisory_lock($1)", INSTANCE_LOCK):
+            return
+        await anyio.sleep(0.05)
+    raise OperatorError(f"{named}: another bot is running on this database; one state directory serves one bot")

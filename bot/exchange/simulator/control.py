@@ -1,0 +1,98 @@
+"""The control plane /_sim: reports, ledger and truth log, and a hand on prices and connections."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import anyio
+import msgspec
+from aiohttp import web
+
+from bot.exchange.simulator.lockstep import Conductor
+from bot.exchange.simulator.sockets import ROUTES, encoder
+from bot.exchange.simulator.world import World
+
+
+class PriceOrder(msgspec.Struct, forbid_unknown_fields=True):
+    symbol: str
+    price: str
+
+
+class DisconnectOrder(msgspec.Struct, forbid_unknown_fields=True):
+    route: str | None = None  # None: all
+
+
+class MuteOrder(msgspec.Struct, forbid_unknown_fields=True):
+    stream: str
+    muted: bool = True
+
+
+class Control:
+    """The operator's requests; nothing of it exists on the real exchange."""
+
+    def __init__(self, world: World, conductor: Conductor, stop: anyio.Event) -> None:
+        self._world = world
+        self._conductor = conductor
+        self._stop = stop
+
+    def add_to(self, app: web.Application) -> None:
+        app.router.add_get("/_sim/lockstep", self._conductor.serve)
+        app.router.add_get("/_sim/report", self.report)
+        app.router.add_get("/_sim/ledger", self.ledger)
+        app.router.add_get("/_sim/log", self.log)
+        app.router.add_post("/_sim/price", self.price)
+        app.router.add_post("/_sim/disconnect", self.disconnect)
+        app.router.add_post("/_sim/mute", self.mute)
+        app.router.add_post("/_sim/stop", self.stop)
+
+    async def report(self, request: web.Request) -> web.Response:
+        return _json(self._world.report() | {"sessions": self._conductor.sessions})
+
+    async def ledger(self, request: web.Request) -> web.Response:
+        return _json(self._world.ledger.full())
+
+    async def log(self, request: web.Request) -> web.Response:
+        after = request.query.get("after", "-1")
+        if not after.lstrip("-").isdigit():
+            raise web.HTTPBadRequest(text="after: a whole number")
+        return _json(self._world.log.after(int(after)))
+
+    async def price(self, request: web.Request) -> web.Response:
+        order = await _read(request, PriceOrder)
+        try:
+            price = Decimal(order.price)
+        except InvalidOperation:
+            raise web.HTTPBadRequest(text="price: a number as text") from None
+        if order.symbol not in self._world.market.instruments or not price > 0:
+            raise web.HTTPBadRequest(text="symbol: one that is played; price: above 0")
+        self._world.set_price(order.symbol, price)
+        await self._world.hub.flush()
+        return _json({})
+
+    async def disconnect(self, request: web.Request) -> web.Response:
+        order = await _read(request, DisconnectOrder)
+        if order.route not in (None, *ROUTES):
+            raise web.HTTPBadRequest(text=f"route: one of {', '.join(ROUTES)}")
+        return _json({"dropped": self._world.hub.disconnect(order.route)})
+
+    async def mute(self, request: web.Request) -> web.Response:
+        order = await _read(request, MuteOrder)
+        if order.muted:
+            self._world.hub.muted.add(order.stream)
+        else:
+            self._world.hub.muted.discard(order.stream)
+        return _json({"muted": sorted(self._world.hub.muted)})
+
+    async def stop(self, request: web.Request) -> web.Response:
+        self._stop.set()
+        return _json({})
+
+
+async def _read(request: web.Request, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.DecodeError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def _json(shape: Any) -> web.Response:
+    return web.Response(body=encoder.encode(shape), content_type="application/json")

@@ -1,0 +1,165 @@
+"""The gate that every REST request passes: address limits, key, clock, signature, order limits, then its handler."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from bot.exchange.matching.records import Rejection
+from bot.exchange.simulator.limits import Credentials, Limits, Refusal, Security
+from bot.exchange.simulator.sockets import encoder
+from bot.exchange.simulator.world import World
+
+MAX_AMOUNT_LENGTH = 40
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request, its parameters from the query (which wins) and the form body."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+
+    def text(self, name: str) -> str:
+        value = self.params.get(name)
+        if not value:
+            raise malformed(name)
+        return value
+
+    def optional(self, name: str) -> str | None:
+        return self.params.get(name) or None
+
+    def integer(self, name: str) -> int | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        if not value.isascii() or not value.isdigit() or len(value) > MAX_AMOUNT_LENGTH:
+            raise malformed(name)
+        return int(value)
+
+    def amount(self, name: str) -> Decimal | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        try:
+            amount = Decimal(value)
+        except InvalidOperation:
+            raise malformed(name) from None
+        if not amount.is_finite() or len(value) > MAX_AMOUNT_LENGTH:
+            raise malformed(name)
+        return amount
+
+    def flag(self, name: str) -> bool:
+        value = self.params.get(name, "false").lower()
+        if value not in ("true", "false"):
+            raise malformed(name)
+        return value == "true"
+
+    def limit(self, default: int, most: int) -> int:
+        limit = self.integer("limit")
+        if limit is None:
+            return default
+        if not 1 <= limit <= most:
+            raise Rejection(-1130, "Data sent for parameter 'limit' is not valid.")
+        return limit
+
+    def symbol(self, world: World) -> str:
+        """The named symbol, which must exist."""
+        return self._known(self.text("symbol"), world)
+
+    def symbols(self, world: World) -> list[str]:
+        """The named symbol, or all of them."""
+        name = self.optional("symbol")
+        return list(world.market.symbols) if name is None else [self._known(name, world)]
+
+    def span(self, now: int, default_ms: int) -> tuple[int, int]:
+        """(startTime, endTime); without both the last `default_ms`."""
+        start, end = self.integer("startTime"), self.integer("endTime")
+        if start is None:
+            start = (now if end is None else end) - default_ms
+        return start, now if end is None else end
+
+    def _known(self, symbol: str, world: World) -> str:
+        if symbol not in world.market.instruments:
+            raise Rejection(-1121, "Invalid symbol.")
+        return symbol
+
+
+class Route(msgspec.Struct, frozen=True):
+    """How one endpoint is answered and what it costs."""
+
+    handle: Callable[[World, Call], Any]
+    security: Security = Security.NONE
+    weight: int | Callable[[Mapping[str, str]], int] = 1
+    ordering: bool = False  # answers carry the order counts
+    placing: bool = False  # counts as a new order
+
+
+Routes = dict[tuple[str, str], Route]
+
+
+class Gate:
+    """Binance's REST interface over one world."""
+
+    def __init__(
+        self, world: World, credentials: Credentials, limits: Limits, routes: Routes, catch_up: Callable[[], None]
+    ) -> None:
+        self._world = world
+        self._credentials = credentials
+        self._limits = limits
+        self._routes = routes
+        self._catch_up = catch_up
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Every request passes here, in this order: admit, execute, tell the streams, answer."""
+        self._catch_up()
+        route = self._routes.get((request.method, request.path))
+        query = request.raw_path.partition("?")[2]
+        body = await request.text() if request.can_read_body else ""
+        params = dict(parse_qsl(body, keep_blank_values=True)) | dict(parse_qsl(query, keep_blank_values=True))
+        call = Call(request.method, request.path, params)
+        try:
+            if route is None:
+                raise Refusal(404, -5000, f"Path {call.path}, Method {call.method} is invalid")
+            self._admit(route, call, request.headers.get("X-MBX-APIKEY", ""), query, body)
+            status, shape = 200, route.handle(self._world, call)
+        except Refusal as refusal:
+            status, shape = refusal.status, {"code": refusal.code, "msg": refusal.message}
+        except Rejection as rejection:
+            status, shape = 400, {"code": rejection.code, "msg": rejection.message}
+        self._book(route, call, status, shape)
+        self._world.settle()
+        await self._world.hub.flush()
+        headers = self._limits.headers(self._world.now, route is not None and route.ordering)
+        return web.Response(body=encoder.encode(shape), status=status, headers=headers, content_type="application/json")
+
+    def _admit(self, route: Route, call: Call, key: str, query: str, body: str) -> None:
+        now = self._world.now
+        self._limits.charge(now, route.weight if isinstance(route.weight, int) else route.weight(call.params))
+        if route.security is not Security.NONE:
+            self._credentials.check_key(key)
+        if route.security is Security.SIGNED:
+            self._credentials.check_time(call.params, now)
+            self._credentials.check_signature(query, body)
+        if route.placing:
+            self._limits.charge_order(now)
+
+    def _book(self, route: Route | None, call: Call, status: int, shape: Any) -> None:
+        """Count accepted orders; write down what was refused."""
+        world = self._world
+        if status == 200:
+            if route is not None and route.placing:
+                world.accepted += 1
+            return
+        if route is not None and route.placing:
+            world.rejected += 1
+        hidden = ("signature", "timestamp")
+        params = {name: value for name, value in call.params.items() if name not in hidden}
+        world.log.add(world.now, "refused", request=f"{call.method} {call.path}", params=params, status=status, **shape)
+
+
+def malformed(name: str) -> Rejection:
+    return Rejection(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")

@@ -1,0 +1,168 @@
+"""The simulator as a process: options in, one JSON line with its addresses out, then it serves until it is stopped."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import msgspec
+from aiohttp import web
+
+from bot.clock import DAY_MS
+from bot.errors import OperatorError
+from bot.exchange.matching.records import Settings
+from bot.exchange.simulator.account_routes import ACCOUNT_ROUTES
+from bot.exchange.simulator.control import Control
+from bot.exchange.simulator.generator import GeneratedMarket, ProfileName
+from bot.exchange.simulator.limits import ClockWindow, Credentials, Limits
+from bot.exchange.simulator.lockstep import Conductor
+from bot.exchange.simulator.market import Market
+from bot.exchange.simulator.market_routes import market_routes
+from bot.exchange.simulator.recordings import RecordedMarket
+from bot.exchange.simulator.rest import Gate
+from bot.exchange.simulator.sockets import Hub, add_stream_routes, encoder
+from bot.exchange.simulator.trading_routes import TRADING_ROUTES
+from bot.exchange.simulator.world import World
+
+HOST = "127.0.0.1"
+BACKLOG = 512
+
+
+class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is played, how fast, and with what account. The market is recorded with `bars`, else generated."""
+
+    symbols: tuple[str, ...]
+    start: int  # ms UTC, a whole hour
+    end: int
+    bars: Path | None = None
+    funding: Path | None = None  # recorded funding rates; None: a file beside the bars, or the default rate
+    profile: ProfileName = "normal"  # of a generated market
+    seed: int = 0
+    wallet: Decimal = Decimal(10_000)
+    settings: Settings = Settings()
+    pace: float | None = None  # None: lockstep
+    outage_minutes: float = 0.0
+    api_key: str = "sim-key"
+    api_secret: str = "sim-secret"
+    clock_window: ClockWindow = "virtual"
+    acks_with_average: bool = False
+    weight_per_minute: int = 2400
+    orders_per_minute: int = 1200
+    orders_per_ten_seconds: int = 300
+    port: int = 0  # 0: any free one
+    until_stdin_closes: bool = False
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    rest_url: str
+    stream_url: str
+    lockstep_url: str
+    start: int
+    end: int
+    symbols: tuple[str, ...]
+
+
+class Simulator:
+    """One exchange, not yet on the network. `world` is what really happens in it."""
+
+    def __init__(self, market: Market, options: SimulatorOptions) -> None:
+        self._options = options
+        self.hub = Hub()
+        self.stop = anyio.Event()
+        self.world = World(
+            market,
+            self.hub,
+            wallet=options.wallet,
+            settings=msgspec.structs.replace(options.settings, seed=options.seed),
+            seed=options.seed,
+            acks_with_average=options.acks_with_average,
+        )
+        self.limits = Limits(options.weight_per_minute, options.orders_per_minute, options.orders_per_ten_seconds)
+        self.conductor = Conductor(
+            self.world, self.hub, pace=options.pace, outage_minutes=options.outage_minutes, seed=options.seed
+        )
+
+    def application(self) -> web.Application:
+        options = self._options
+        credentials = Credentials(options.api_key, options.api_secret, options.clock_window)
+        routes = TRADING_ROUTES | ACCOUNT_ROUTES | market_routes(self.limits)
+        gate = Gate(self.world, credentials, self.limits, routes, self.conductor.catch_up)
+        app = web.Application()
+        Control(self.world, self.conductor, self.stop).add_to(app)
+        app.router.add_route("*", "/fapi/{path:.*}", gate.answer)
+        add_stream_routes(app, self.hub)
+        return app
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Addresses]:
+        """On the network while the block runs; at a pace the market plays meanwhile."""
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, HOST, self._options.port, backlog=BACKLOG)
+            await site.start()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.conductor.run)
+                yield self._addresses(runner.addresses[0][1])
+                group.cancel_scope.cancel()
+        finally:
+            self.hub.disconnect()
+            await runner.cleanup()
+
+    def _addresses(self, port: int) -> Addresses:
+        market = self.world.market
+        place = f"{HOST}:{port}"
+        return Addresses(
+            rest_url=f"http://{place}",
+            stream_url=f"ws://{place}",
+            lockstep_url=f"ws://{place}/_sim/lockstep",
+            start=market.start,
+            end=market.end,
+            symbols=market.symbols,
+        )
+
+
+def market_of(options: SimulatorOptions) -> Market:
+    """Raises OperatorError where the options do not name a playable market."""
+    if options.bars is not None:
+        return RecordedMarket(options.bars, options.symbols, options.start, options.end, funding=options.funding)
+    days, rest = divmod(options.end - options.start, DAY_MS)
+    if rest or days < 1:
+        raise OperatorError("a generated market is played for whole days, one at least")
+    return GeneratedMarket(options.seed, options.symbols, options.start, days, profile=options.profile)
+
+
+async def run_simulator(options: SimulatorOptions) -> None:
+    """Serve until SIGTERM, SIGINT, POST /_sim/stop or (where asked for) the end of stdin."""
+    simulator = Simulator(market_of(options), options)
+    async with simulator.serving() as addresses, anyio.create_task_group() as group:
+        sys.stdout.write(encoder.encode(addresses).decode() + "\n")
+        sys.stdout.flush()
+        group.start_soon(_stop_on_signal, simulator.stop)
+        if options.until_stdin_closes:
+            group.start_soon(_stop_when_stdin_closes, simulator.stop)
+        await simulator.stop.wait()
+        group.cancel_scope.cancel()
+
+
+def main(options: SimulatorOptions) -> None:
+    anyio.run(run_simulator, options, backend_options={"use_uvloop": sys.platform != "win32"})
+
+
+async def _stop_on_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.set()
+
+
+async def _stop_when_stdin_closes(stop: anyio.Event) -> None:
+    """A parent that dies closes the pipe, and takes its simulator with it."""
+    while True:
+        await anyio.wait_readable(sys.stdin.fileno())
+        if not os.read(sys.stdin.fileno(), 4096):
+            stop.set()
+            return

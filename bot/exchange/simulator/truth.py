@@ -1,0 +1,172 @@
+"""What really happened, for those who check a bot: the log, the ledger, time without a stop, the deepest drawdown."""
+
+import hashlib
+from decimal import Decimal
+from typing import Any
+
+from bot.exchange.matching.engine import Engine
+from bot.exchange.matching.records import ZERO, AlgoUpdated, EngineEvent, OrderUpdated
+from bot.venue import Fill, VenueStatus
+
+COVERING = (VenueStatus.NEW, VenueStatus.TRIGGERING)
+
+
+class TruthLog:
+    """Append-only; `n` counts from 0."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, at: int, what: str, **fields: Any) -> None:
+        self._entries.append({"n": len(self._entries), "at": at, "what": what} | fields)
+
+    def after(self, n: int) -> list[dict[str, Any]]:
+        """Entries with a number above `n`."""
+        return self._entries[max(0, n + 1) :]
+
+    def note(self, event: EngineEvent) -> None:
+        if isinstance(event, OrderUpdated):
+            self._note_order(event)
+        elif isinstance(event, AlgoUpdated):
+            algo = event.algo
+            self.add(
+                event.at,
+                "algo",
+                status=algo.status.value,
+                symbol=algo.symbol,
+                client_id=algo.client_id,
+                algo_id=algo.algo_id,
+                reason=algo.reject_reason,
+            )
+        elif event.reason == "FUNDING_FEE":
+            self.add(event.at, "funding", symbol=event.symbol, amount=plain(event.balance_change))
+
+    def _note_order(self, event: OrderUpdated) -> None:
+        order = event.order
+        fields = {"symbol": order.symbol, "client_id": order.client_id, "order_id": order.order_id}
+        if event.fill is None:
+            self.add(event.at, "order", status=order.status.value, **fields)
+        else:
+            self.add(event.at, "fill", **(fields | fill_row(event.fill)))
+
+
+class Cover:
+    """Virtual time during which a symbol's net position was larger than its live reduce-only stops."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._exposed: set[str] = set()
+        self.naked_ms = 0
+
+    def measure(self, symbol: str) -> None:
+        """Look again at a symbol whose position or stops changed."""
+        quantity = self._engine.position(symbol).quantity
+        covered = ZERO
+        for algo in self._engine.open_algos(symbol):
+            closing = algo.buy == (quantity < 0)
+            if closing and algo.reduce_only and algo.type == "STOP_MARKET" and algo.status in COVERING:
+                covered += quantity.copy_abs() if algo.close_position else algo.quantity
+        if quantity.copy_abs() > covered:
+            self._exposed.add(symbol)
+        else:
+            self._exposed.discard(symbol)
+
+    def pass_time(self, elapsed_ms: int) -> None:
+        self.naked_ms += elapsed_ms * len(self._exposed)
+
+
+class Drawdown:
+    """The largest fall of equity from its peak, as a share of the peak."""
+
+    def __init__(self, equity: Decimal) -> None:
+        self._peak = float(equity)
+        self.deepest = 0.0
+
+    def see(self, equity: Decimal) -> None:
+        value = float(equity)
+        self._peak = max(self._peak, value)
+        if self._peak > 0:
+            self.deepest = max(self.deepest, 1 - value / self._peak)
+
+
+class Ledger:
+    """Positions, money and fills as the exchange has them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._digest = hashlib.sha256()
+        self._digested = 0
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Differs whenever the ledger does."""
+        return len(self._engine.fills), len(self._engine.income)
+
+    def digest(self) -> str:
+        """sha256 over one line for each fill, in order."""
+        fills = self._engine.fills
+        for fill in fills[self._digested :]:
+            self._digest.update(fill_line(fill).encode())
+        self._digested = len(fills)
+        return self._digest.hexdigest()
+
+    def summary(self, *, digest: bool) -> dict[str, Any]:
+        engine = self._engine
+        summary = {
+            "wallet": plain(engine.wallet),
+            "positions": {position.symbol: plain(position.quantity) for position in engine.positions()},
+            "fills": len(engine.fills),
+            "realized_pnl": plain(engine.realized_pnl),
+            "fees": plain(engine.fees),
+            "funding": plain(engine.funding),
+        }
+        return summary | {"fills_digest": self.digest()} if digest else summary
+
+    def full(self) -> dict[str, Any]:
+        engine = self._engine
+        return self.summary(digest=True) | {
+            "fills_list": [fill_row(fill) for fill in engine.fills],
+            "open_orders": [order.client_id for order in engine.open_orders()],
+            "open_algos": [
+                {
+                    "client_id": algo.client_id,
+                    "symbol": algo.symbol,
+                    "buy": algo.buy,
+                    "quantity": plain(algo.quantity),
+                    "trigger_price": plain(algo.trigger_price),
+                    "status": algo.status.value,
+                }
+                for algo in engine.open_algos()
+            ],
+        }
+
+
+def plain(amount: Decimal) -> str:
+    """The shortest plain form: 0.1, never 0.10 or 1E-1."""
+    return format(amount.normalize(), "f")
+
+
+def fill_line(fill: Fill) -> str:
+    """One line of the digest: symbol|trade_id|side|price|quantity|fee|realized_pnl."""
+    side = "BUY" if fill.buy else "SELL"
+    amounts = (fill.price, fill.quantity, fill.fee, fill.realized_pnl)
+    return "|".join((fill.symbol, str(fill.trade_id), side, *map(plain, amounts))) + "\n"
+
+
+def fill_row(fill: Fill) -> dict[str, Any]:
+    return {
+        "symbol": fill.symbol,
+        "trade_id": fill.trade_id,
+        "client_id": fill.client_id,
+        "order_id": fill.venue_id,
+        "buy": fill.buy,
+        "price": plain(fill.price),
+        "quantity": plain(fill.quantity),
+        "fee": plain(fill.fee),
+        "realized_pnl": plain(fill.realized_pnl),
+        "maker": fill.maker,
+        "at": fill.at,
+    }

@@ -1,0 +1,249 @@
+"""The exchange's state in time: the clock, the market that is played, the account, and what the streams are told."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
+from bot.exchange.matching.engine import Engine
+from bot.exchange.matching.records import AccountUpdated, AlgoUpdated, EngineEvent, OrderUpdated, Settings
+from bot.exchange.simulator import market_payloads, payloads
+from bot.exchange.simulator.candles import Candles
+from bot.exchange.simulator.market import Market, PriceStep
+from bot.exchange.simulator.market_payloads import Digits, Quote
+from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
+from bot.exchange.simulator.truth import Cover, Drawdown, Ledger, TruthLog, plain
+from bot.exchange.wire import INTERVAL_MS
+
+FUNDING_MS = 8 * HOUR_MS
+MARK_SUFFIXES = ("@markPrice@1s", "@markPrice")
+ALL_MARKS = ("!markPrice@arr@1s", "!markPrice@arr")
+
+
+class SymbolStreams:
+    """The names under which one symbol is published."""
+
+    def __init__(self, symbol: str) -> None:
+        lower = symbol.lower()
+        self.marks = [lower + suffix for suffix in MARK_SUFFIXES]
+        self.klines = [(f"{lower}@kline_{name}", name, length) for name, length in INTERVAL_MS.items()]
+        self.book = lower + "@bookTicker"
+        self.trades = lower + "@aggTrade"
+
+
+class World:
+    """Everything below the protocol. Time moves by `advance` alone; nothing here waits."""
+
+    def __init__(
+        self,
+        market: Market,
+        hub: Hub,
+        *,
+        wallet: Decimal,
+        settings: Settings,
+        seed: int = 0,
+        acks_with_average: bool = False,
+    ) -> None:
+        self.market = market
+        self.hub = hub
+        self.settings = settings
+        self.engine = Engine(market.instruments, wallet, settings)
+        self.candles = Candles(market)
+        self.keys = ListenKeys(seed)
+        self.log = TruthLog()
+        self.ledger = Ledger(self.engine)
+        self.cover = Cover(self.engine)
+        self.drawdown = Drawdown(wallet)
+        self.quotes: dict[str, Quote] = {}
+        self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
+        self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
+        self.countdowns: dict[str, int] = {}
+        self.acks_with_average = acks_with_average
+        self.dual_side = False
+        self.multi_assets = False
+        self.starting_wallet = wallet
+        self.accepted = 0
+        self.rejected = 0
+        self.sequence = 0
+        self.now = market.start
+        self._streams = {symbol: SymbolStreams(symbol) for symbol in market.symbols}
+        self._digits = {symbol: Digits.of(market.instruments[symbol]) for symbol in market.symbols}
+        self._steps = market.steps()
+        self._next = next(self._steps, None)
+        self._pass_time(market.start)
+        self.advance(market.start)
+
+    @property
+    def ended(self) -> bool:
+        return self.now >= self.market.end
+
+    @property
+    def progress(self) -> float:
+        return (self.now - self.market.start) / (self.market.end - self.market.start)
+
+    def next_moment(self, wake_at: int | None = None) -> int:
+        """When something happens next: a price, a deadline, the end, or the time that the bot asked for."""
+        moments = [self.market.end, *self.countdowns.values()]
+        if self._next is not None:
+            moments.append(self._next.at)
+        if self.keys.current is not None:
+            moments.append(self.keys.expires_at)
+        if wake_at is not None and wake_at > self.now:
+            moments.append(wake_at)
+        return min(max(min(moments), self.now + 1), self.market.end)
+
+    def advance(self, until: int) -> None:
+        """Play everything up to and including `until`."""
+        while self._next is not None and self._next.at <= until:
+            step, self._next = self._next, next(self._steps, None)
+            self._play(step)
+        self._pass_time(until)
+
+    def settle(self) -> None:
+        """Tell the log and the user stream what the engine did since the last time."""
+        for event in self.engine.take_events():
+            self.log.note(event)
+            self.cover.measure(_symbol_of(event))
+            self._publish_user(event)
+
+    def publish_user(self, event: str, shape: dict[str, Any]) -> None:
+        if self.keys.current is not None:
+            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+
+    def set_price(self, symbol: str, price: Decimal) -> None:
+        """Move one price by hand, with a gap, and tell the streams."""
+        self._print(symbol, price, gap=True)
+        self.settle()
+        self._publish_market((symbol,))
+        self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
+
+    def publish_marks(self) -> None:
+        """Repeat the mark prices; at a slow pace a client expects one each second."""
+        for symbol in self.quotes:
+            self._publish_mark(symbol)
+
+    def report(self) -> dict[str, Any]:
+        engine = self.engine
+        return {
+            "started_at": self.market.start,
+            "now": self.now,
+            "ended": self.ended,
+            "simulated_days": (self.now - self.market.start) / DAY_MS,
+            "naked_seconds": self.cover.naked_ms / SECOND_MS,
+            "orders": self.accepted,
+            "fills": len(engine.fills),
+            "rejections": self.rejected,
+            "wallet": plain(engine.wallet),
+            "positions": {position.symbol: plain(position.quantity) for position in engine.positions()},
+            "starting_wallet": plain(self.starting_wallet),
+            "realized_pnl": plain(engine.realized_pnl),
+            "fees": plain(engine.fees),
+            "funding": plain(engine.funding),
+            "max_drawdown": self.drawdown.deepest,
+        }
+
+    def _play(self, step: PriceStep) -> None:
+        self._pass_time(step.at)
+        for symbol, rate in step.funding:
+            self._pay_funding(symbol, rate)
+        for symbol, price, gap in step.prices:
+            self._print(symbol, price, gap=gap)
+        for bar in step.closed:
+            self.candles.close(bar)
+        self.settle()
+        self.drawdown.see(self.engine.wallet + self.engine.unrealized_pnl())
+        self._publish_market([symbol for symbol, _, _ in step.prices])
+
+    def _pass_time(self, now: int) -> None:
+        """Move the clock, never back, and do what is due."""
+        if now > self.now:
+            self.cover.pass_time(now - self.now)
+            self.now = now
+        self.engine.step(self.now)
+        lapsed = self.keys.lapsed(self.now)
+        if lapsed is not None:
+            self.hub.publish(lapsed, encoder.encode(payloads.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self.log.add(self.now, "listen_key_expired")
+        for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
+            del self.countdowns[symbol]
+            self.engine.cancel_all(symbol)
+            self.settle()
+
+    def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
+        self.sequence += 1
+        self.engine.on_price(symbol, price, gap)
+        self.engine.on_mark(symbol, price)
+        self.candles.print(symbol, price, self.now)
+        quote = self.quotes.get(symbol)
+        if quote is None:
+            due = self.now - self.now % FUNDING_MS + FUNDING_MS
+            self.quotes[symbol] = Quote(price, Decimal("0.0001"), due)
+        else:
+            quote.last = price
+
+    def _pay_funding(self, symbol: str, rate: Decimal) -> None:
+        quote = self.quotes.get(symbol)
+        if quote is None:
+            return
+        paid = [at for name, at, _, _ in self.funding_paid if name == symbol]
+        if paid and self.now > paid[-1]:
+            self.funding_ms[symbol] = self.now - paid[-1]
+        self.funding_paid.append((symbol, self.now, rate, quote.last))
+        quote.funding_rate = rate
+        quote.next_funding_at = self.now + self.funding_ms[symbol]
+        self.engine.pay_funding(symbol, rate)
+
+    def _publish_user(self, event: EngineEvent) -> None:
+        if self.keys.current is None:
+            return
+        if isinstance(event, OrderUpdated):
+            if event.fill is not None:
+                self.publish_user("TRADE_LITE", payloads.trade_lite_event(event.order, event.fill))
+            self.publish_user("ORDER_TRADE_UPDATE", payloads.order_event(event))
+        elif isinstance(event, AccountUpdated):
+            self.publish_user("ACCOUNT_UPDATE", payloads.account_event(event))
+        else:
+            self.publish_user("ALGO_UPDATE", payloads.algo_event(event))
+
+    def _publish_market(self, symbols: Iterable[str]) -> None:
+        for symbol in symbols:
+            self._publish_klines(symbol)
+            self._publish_mark(symbol)
+            self._publish_trades(symbol)
+        for stream in ALL_MARKS:
+            if self.hub.heard(stream):
+                marks = [market_payloads.mark_price_event(name, quote, self.now) for name, quote in self.quotes.items()]
+                self.hub.publish(stream, encoder.encode(marks))
+
+    def _publish_klines(self, symbol: str) -> None:
+        for stream, name, length in self._streams[symbol].klines:
+            if not self.hub.heard(stream):
+                continue
+            self.candles.track(symbol, length)
+            candle = self.candles.open_candle(symbol, length)
+            if candle is None:
+                continue
+            closed = candle.close_at == self.now + 1
+            shape = market_payloads.kline_event(symbol, name, candle, self._digits[symbol], closed=closed, at=self.now)
+            self.hub.publish(stream, encoder.encode(shape))
+
+    def _publish_mark(self, symbol: str) -> None:
+        for stream in self._streams[symbol].marks:
+            if self.hub.heard(stream):
+                shape = market_payloads.mark_price_event(symbol, self.quotes[symbol], self.now)
+                self.hub.publish(stream, encoder.encode(shape))
+
+    def _publish_trades(self, symbol: str) -> None:
+        streams, instrument, last = self._streams[symbol], self.market.instruments[symbol], self.quotes[symbol].last
+        if self.hub.heard(streams.book):
+            shape = market_payloads.book_ticker_event(instrument, last, self.sequence, self.now)
+            self.hub.publish(streams.book, encoder.encode(shape))
+        if self.hub.heard(streams.trades):
+            shape = market_payloads.agg_trade_event(instrument, last, self.sequence, self.now)
+            self.hub.publish(streams.trades, encoder.encode(shape))
+
+
+def _symbol_of(event: EngineEvent) -> str:
+    if isinstance(event, OrderUpdated):
+        return event.order.symbol
+    return event.algo.symbol if isinstance(event, AlgoUpdated) else event.symbol

@@ -13,6 +13,7 @@ from bot.research.run_facts import Equity, Group, RunFacts, drawdowns, thinned
 UP, DOWN, ACCENT, QUIET = "#1f9d74", "#d4525f", "#4a7fc9", "#9aa7b5"
 FONT = {"family": "system-ui, -apple-system, Segoe UI, Roboto, Arial, sans-serif", "size": 12, "color": "#7c8998"}
 GRID = "rgba(128,140,155,0.18)"
+MINUS = "\N{MINUS SIGN}"
 NOTHING = '<div class="empty">{}</div>'
 
 
@@ -52,7 +53,9 @@ def groups_chart(groups: Mapping[str, Group]) -> str:
         return NOTHING.format("No position was closed.")
     names = list(groups)[::-1]
     values = [float(groups[name].net_pnl) for name in names]
-    words = [f"{value:+,.0f}  ({groups[name].trades})" for name, value in zip(names, values, strict=True)]
+    words = [
+        f"{value:+,.0f}  ({groups[name].trades})".replace("-", MINUS) for name, value in zip(names, values, strict=True)
+    ]
     won = [f"{groups[name].won} of {groups[name].trades} won" for name in names]
     figure = go.Figure(
         go.Bar(
@@ -112,7 +115,7 @@ def spread_chart(results: Sequence[Decimal]) -> str:
             xbins={"start": -1000 * width, "size": width, "end": 1000 * width},
             hovertemplate="%{x}: %{y} trades<extra></extra>",
         )
-    figure.update_layout(barmode="overlay", bargap=0.06)
+    figure.update_layout(barmode="overlay")
     return _fragment(figure, 300)
 
 
@@ -140,7 +143,7 @@ def _fragment(figure: go.Figure, height: int) -> str:
         plot_bgcolor="rgba(0,0,0,0)",
         font=FONT,
         showlegend=False,
-        bargap=0.35,
+        bargap=0.3,
     )
     figure.update_xaxes(gridcolor=GRID, linecolor=GRID, automargin=True, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, linecolor=GRID, automargin=True, zeroline=False)

@@ -71,7 +71,7 @@ def _figures(facts: RunFacts) -> str:
         ("Trades won", f"{won / closed:.0%}" if closed else "–", f"{won} of {closed}", ""),
         ("Profit factor", "–" if factor is None else f"{factor:.2f}", "won over lost", ""),
         ("Entries filled", f"{facts.entries_filled:,}", f"of {facts.signals.get('enter', 0):,} wanted", ""),
-        ("Orders", f"{facts.orders:,}", "sent, stops and targets too", ""),
+        ("Orders", f"{facts.orders:,}", "exits included", ""),
         ("Fees", _signed(-facts.fees), "USDT", ""),
         ("Funding", _signed(facts.funding), "USDT", ""),
     ]

@@ -20,10 +20,26 @@ from bot.research.run_facts import grouped, profit_factor, thinned
 START = 1_740_787_200_000  # 2025-03-01
 SYMBOLS = {"BTCUSDT": 85_000.0, "ETHUSDT": 2_200.0, "SOLUSDT": 140.0, "DOGEUSDT": 0.2}
 REASONS = {"stop": -2.0, "target": 2.0, "trailing_stop": 0.8, "profit_floor": 0.4, "max_hold": -0.3}
-PROMISED = (
-    "venue started_at ended_at simulated_days symbols variants signals orders entries_filled exits fees funding net_pnl "
-    "max_drawdown naked_seconds ledger_equal restarts wall_seconds"
-).split()
+PROMISED = [
+    "venue",
+    "started_at",
+    "ended_at",
+    "simulated_days",
+    "symbols",
+    "variants",
+    "signals",
+    "orders",
+    "entries_filled",
+    "exits",
+    "fees",
+    "funding",
+    "net_pnl",
+    "max_drawdown",
+    "naked_seconds",
+    "ledger_equal",
+    "restarts",
+    "wall_seconds",
+]
 
 
 def trade(number: int, dice: random.Random) -> Position:

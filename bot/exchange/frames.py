@@ -126,7 +126,8 @@ class _OrderEvent(Payload, frozen=True, kw_only=True):
             at=self.at,
             reason="" if order.expiry_reason == "0" else f"expiry reason {order.expiry_reason}",
         )
-        return (report,) if order.trade_id == 0 else (report, self._fill())
+        executed = order.trade_id != 0 and order.last_quantity != 0
+        return (report, self._fill()) if executed else (report,)
 
     def _fill(self) -> Fill:
         order = self.order

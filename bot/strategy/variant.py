@@ -112,6 +112,10 @@ def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positio
     tier = _named(path, "variant.tier", table.tier, plugins.tiers, "tier")
     resolver = _Resolver(path, tier)
     _note_variant(resolver, file)
+    if 0 in table.minutes:
+        raise resolver.fault(
+            "variant.minutes", "0 is not allowed: the hour's bar is not there yet; expected 1 up to 59"
+        )
     threshold = resolver.needed("variant.threshold_pct", table.threshold_pct, tier.threshold_pct)
     margin = resolver.needed("sizing.margin_usdt", file.sizing.margin_usdt, tier.margin_usdt)
     leverage = resolver.needed("sizing.leverage", file.sizing.leverage, tier.leverage)
@@ -139,9 +143,8 @@ def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positio
 
 def _named(path: Path, key: str, name: str, found: Mapping[str, ValueT], kind: str) -> ValueT:
     if name not in found:
-        raise OperatorError(
-            f"{path}: key {key}: there is no {kind} plugin '{name}'; expected one of: {', '.join(sorted(found)) or 'none'}"
-        )
+        names = ", ".join(sorted(found)) or "none"
+        raise OperatorError(f"{path}: key {key}: there is no {kind} plugin '{name}'; expected one of: {names}")
     return found[name]
 
 
@@ -172,7 +175,7 @@ def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: flo
     if stop * leverage >= 100:
         raise resolver.fault(
             "exits.stop_pct",
-            f"{stop} is not allowed: at leverage {leverage:g} liquidation comes first; expected below {100 / leverage:g}",
+            f"{stop} is not allowed: at leverage {leverage:g} liquidation is nearer; expected below {100 / leverage:g}",
         )
     target = resolver.optional("exits.target_pct", given.target_pct, tier.target_pct)
     arm, trail = _pair(resolver, given, tier, "trail_arm_pct", "trail_pct")

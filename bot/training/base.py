@@ -202,7 +202,7 @@ def _training_run(options: TrainOptions, seconds: float) -> TrainingRun:
         steps=options.steps,
         batch=options.batch,
         threads=options.threads,
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         wall_seconds=round(seconds, 1),
         recipe={
             "learning_rate": options.learning_rate,

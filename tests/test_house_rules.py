@@ -201,6 +201,21 @@ def test_nobody_but_the_clock_reads_a_clock() -> None:
     none_outside(MAY_READ_A_CLOCK, found())
 
 
+def test_the_strategy_neither_waits_nor_touches_files() -> None:
+    files = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "stat", "exists", "is_file", "is_dir"}
+    waits = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
+    none(
+        f"{name(path)}:{node.lineno}"
+        for path in sources()
+        for node in ast.walk(tree(path))
+        if name(path).startswith("bot/strategy/")
+        and (
+            isinstance(node, waits)
+            or (isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in files)
+        )
+    )
+
+
 def test_errors_are_caught_by_name() -> None:
     def catches_everything(node: ast.AST) -> bool:
         if isinstance(node, ast.ExceptHandler):

@@ -46,11 +46,12 @@ class TruthLog:
 
     def _note_order(self, event: OrderUpdated) -> None:
         order = event.order
-        fields = {"symbol": order.symbol, "client_id": order.client_id, "order_id": order.order_id}
+        fields: dict[str, Any] = {"symbol": order.symbol, "client_id": order.client_id, "order_id": order.order_id}
         if event.fill is None:
             self.add(event.at, "order", status=order.status.value, **fields)
         else:
-            self.add(event.at, "fill", **(fields | fill_row(event.fill)))
+            fields |= fill_row(event.fill)
+            self.add(fields.pop("at"), "fill", status=order.status.value, **fields)
 
 
 class Cover:

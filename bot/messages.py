@@ -340,3 +340,14 @@ class BotEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 JournalEntry = Signal | SignalOutcome | ReturnKnown | BotEvent
+
+
+# ---- terminal
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the run has come."""
+
+    now: int
+    fraction: float | None  # 0 to 1; None where the run has no end
+    started_at: int

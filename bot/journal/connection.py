@@ -15,6 +15,7 @@ from bot.config import JournalTable
 from bot.errors import OperatorError
 from bot.journal import embedded
 from bot.journal.migrations import migrate, require_current
+from bot.logs import protect_dsn
 
 INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
@@ -105,6 +106,7 @@ async def server(state: Path, settings: JournalTable, environment: Mapping[str, 
     """The server that the environment names, or the embedded one of the state directory."""
     dsn = environment.get(settings.dsn_env)
     if dsn:
+        protect_dsn(dsn)
         scheme = urllib.parse.urlsplit(dsn).scheme
         if scheme not in ("postgresql", "postgres"):
             raise OperatorError(f"{settings.dsn_env}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -110,11 +111,11 @@ def _in_folder(folder: Path) -> Iterator[_Found]:
         raise OperatorError(f"{folder}: no such plugin folder")
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_"):
-            yield _Found(path.stem, str(path), lambda path=path: _import(path), None)  # type: ignore[misc]  # default binds
+            yield _Found(path.stem, str(path), partial(_import, path), None)
     for name, hook in FOLDERS.items():
         for path in sorted((folder / name).glob("*.py")):
             if not path.name.startswith("_"):
-                yield _Found(path.stem, str(path), lambda path=path: _import(path), hook)  # type: ignore[misc]  # as above
+                yield _Found(path.stem, str(path), partial(_import, path), hook)
 
 
 def _in_entry_points() -> list[_Found]:

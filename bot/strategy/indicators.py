@@ -11,7 +11,9 @@ SWING_WIDTH = 3  # bars on each side that confirm a turning point
 
 
 def rsi(closes: Floats, period: int = PERIOD) -> float:
-    """Wilder's RSI, 0 … 100; NaN with `period` closes or fewer."""
+    """Wilder's RSI, 0 … 100; NaN with `period` closes or fewer, 50 where no close differs from another."""
+    if len(closes) > period and closes.min() == closes.max():
+        return 50.0  # TA-Lib says 0, and a market that stands still is not oversold
     return float(talib.RSI(closes, timeperiod=period)[-1])
 
 

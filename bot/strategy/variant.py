@@ -1,9 +1,7 @@
 """One variant as it will trade: its tier's template, its file over it, and its plugins."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -78,13 +76,13 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 class _Resolver:
     """Picks each value from the file, else from the tier, and remembers which it was."""
 
-    def __init__(self, path: Path, tier: TierTemplate) -> None:
-        self.path = path
+    def __init__(self, source: str, tier: TierTemplate) -> None:
+        self.source = source
         self.tier = tier
         self.settings: list[Setting] = []
 
     def fault(self, key: str, allowed: str) -> OperatorError:
-        return OperatorError(f"{self.path}: key {key}: {allowed}")
+        return OperatorError(f"{self.source}: key {key}: {allowed}")
 
     def note(self, key: str, value: Option | list[str] | None, origin: str) -> None:
         self.settings.append(Setting(key, value, origin))
@@ -106,11 +104,11 @@ class _Resolver:
         return value or None
 
 
-def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positions: int) -> Variant:
-    """The variant that `file` (read from `path`) describes. OperatorError names file, key and what is allowed."""
+def resolve(source: str, file: VariantFile, plugins: Plugins, account_max_positions: int) -> Variant:
+    """The variant that `file` (read from `source`) describes. OperatorError names file, key and what is allowed."""
     table = file.variant
-    tier = _named(path, "variant.tier", table.tier, plugins.tiers, "tier")
-    resolver = _Resolver(path, tier)
+    tier = _named(source, "variant.tier", table.tier, plugins.tiers, "tier")
+    resolver = _Resolver(source, tier)
     _note_variant(resolver, file)
     if 0 in table.minutes:
         raise resolver.fault(
@@ -141,10 +139,10 @@ def resolve(path: Path, file: VariantFile, plugins: Plugins, account_max_positio
     )
 
 
-def _named(path: Path, key: str, name: str, found: Mapping[str, ValueT], kind: str) -> ValueT:
+def _named(source: str, key: str, name: str, found: Mapping[str, ValueT], kind: str) -> ValueT:
     if name not in found:
         names = ", ".join(sorted(found)) or "none"
-        raise OperatorError(f"{path}: key {key}: there is no {kind} plugin '{name}'; expected one of: {names}")
+        raise OperatorError(f"{source}: key {key}: there is no {kind} plugin '{name}'; expected one of: {names}")
     return found[name]
 
 
@@ -165,7 +163,7 @@ def _caps(resolver: _Resolver, file: VariantFile, account: int) -> Caps:
     )
     variant = sizing.max_positions
     resolver.note("sizing.max_positions", variant, "default" if variant is None else "file")
-    resolver.note("max_positions of all variants of the tier", tier.max_positions, f"tier {tier.name}")
+    resolver.note("tier.max_positions", tier.max_positions, f"tier {tier.name}")
     resolver.note("account.max_positions", account, "bot.toml")
     return Caps(symbol=int(symbol), variant=variant, tier=tier.max_positions, account=account)
 
@@ -215,7 +213,7 @@ def _filters(resolver: _Resolver, file: VariantFile, found: Mapping[str, FilterP
     _no_orphans(resolver, "filter", file.filter, names)
     filters = []
     for name in names:
-        plugin = _named(resolver.path, "variant.filters", name, found, "filter")
+        plugin = _named(resolver.source, "variant.filters", name, found, "filter")
         options = _options(resolver, f"filter.{name}", plugin.name, plugin.options, file.filter.get(name, {}))
         filters.append(msgspec.structs.replace(plugin, options=options))
     return tuple(filters)
@@ -223,7 +221,7 @@ def _filters(resolver: _Resolver, file: VariantFile, found: Mapping[str, FilterP
 
 def _entry(resolver: _Resolver, file: VariantFile, found: Mapping[str, EntryPlugin]) -> EntryPlugin:
     name = file.variant.entry
-    plugin = _named(resolver.path, "variant.entry", name, found, "entry")
+    plugin = _named(resolver.source, "variant.entry", name, found, "entry")
     _no_orphans(resolver, "entry", file.entry, (name,))
     options = _options(resolver, f"entry.{name}", name, plugin.options, file.entry.get(name, {}))
     return msgspec.structs.replace(plugin, options=options)
@@ -264,9 +262,9 @@ def _fitting(resolver: _Resolver, key: str, value: Option, default: Option) -> O
     limit = {"skip_weekdays": 6, "skip_hours": 23}.get(key.rpartition(".")[2])
     if limit and isinstance(value, list) and not all(type(one) is int and 0 <= one <= limit for one in value):
         raise resolver.fault(key, f"{value!r} is not allowed; expected a list of whole numbers from 0 up to {limit}")
-    if isinstance(default, float) and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
-    if type(value) is not type(default) or isinstance(default, float):
-        kind = {float: "a finite number", int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        kind = {float: "a number", int: "a whole number", str: "a string", bool: "true or false", list: "a list"}
         raise resolver.fault(key, f"{value!r} is not allowed; expected {kind[type(default)]}")
     return value

@@ -43,5 +43,5 @@ def _table(variant: Variant) -> Table:
 
 def _shown(setting: Setting) -> str:
     if setting.value is None:
-        return "none" if setting.key.startswith(("sizing", "account")) else "off"
+        return "none" if setting.key.endswith("max_positions") else "off"
     return ", ".join(map(str, setting.value)) if isinstance(setting.value, list) else str(setting.value)

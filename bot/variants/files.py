@@ -24,7 +24,7 @@ def load_variants(paths: Iterable[Path], plugins: Plugins, account_max_positions
     variants: dict[str, Variant] = {}
     origins: dict[str, Path] = {}
     for path in variant_files(paths):
-        variant = resolve(path, read_toml(path, VariantFile), plugins, account_max_positions)
+        variant = resolve(str(path), read_toml(path, VariantFile), plugins, account_max_positions)
         if variant.name in variants:
             raise OperatorError(f"{path}: key variant.name: '{variant.name}' is taken by {origins[variant.name]}")
         variants[variant.name], origins[variant.name] = variant, path

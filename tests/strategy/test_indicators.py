@@ -23,6 +23,7 @@ def test_rsi_of_seven_gains_of_two_and_seven_losses_of_one() -> None:
 def test_rsi_of_gains_alone_is_a_hundred_and_of_losses_alone_zero() -> None:
     assert indicators.rsi(np.arange(1.0, 20.0)) == 100
     assert indicators.rsi(np.arange(20.0, 1.0, -1.0)) == 0
+    assert indicators.rsi(np.full(20, 7.0)) == 50
 
 
 def test_atr_smooths_as_wilder_did() -> None:

@@ -46,9 +46,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     test_to: int = utc_ms("2025-07-01")
     context: int = 192
     spec: ModelSpec = SPEC_NANO
-    options: ForecastOptions = ForecastOptions(
-        flip_invariance=False
-    )  # the training mirrors instead
+    options: ForecastOptions = ForecastOptions(flip_invariance=False)  # the training mirrors instead
     objective: Objective = Objective()
     learning_rate: float = 2e-3
     weight_decay: float = 0.1

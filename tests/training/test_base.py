@@ -1,6 +1,7 @@
 """Training at toy size on generated hours that revert to a mean, so that there is something to learn."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -100,9 +101,9 @@ def test_training_leaves_torch_as_it_was(bars: Path, tmp_path: Path) -> None:
 
 def test_an_untrained_model_forecasts_the_last_close_with_a_spread_around_it() -> None:
     torch.manual_seed(0)
-    module = start_module(SPEC)
-    module.output_projection_point.output_layer.weight.data.zero_()  # type: ignore[operator, union-attr]  # untyped package
-    module.output_projection_quantiles.output_layer.weight.data.zero_()  # type: ignore[operator, union-attr]  # untyped package
+    module: Any = start_module(SPEC)
+    module.output_projection_point.output_layer.weight.data.zero_()
+    module.output_projection_quantiles.output_layer.weight.data.zero_()
     engine = Engine(finish_module(module), SPEC, ForecastOptions(), checkpoint="x", context=96)
     closes = np.array(reverting(96, 3))[None]
     prediction = engine.forecast(closes, 8)

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import asyncpg
 import msgspec
+import numpy as np
 
 from bot.config import JournalTable
 from bot.errors import OperatorError
@@ -32,7 +33,14 @@ def _decode_time(value: tuple[int]) -> int:
 
 
 def _encode_json(value: Any) -> bytes:
-    return _JSONB_VERSION + msgspec.json.encode(value)
+    return _JSONB_VERSION + msgspec.json.encode(value, enc_hook=_of_numpy)
+
+
+def _of_numpy(value: Any) -> Any:
+    """A filter's values come straight from its arithmetic, which is numpy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
 
 def _decode_json(value: bytes) -> Any:

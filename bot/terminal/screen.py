@@ -60,7 +60,13 @@ def _head(board: Board, title: str, pace: float | None, width: int) -> Renderabl
         return line
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
-        ProgressBar(total=1.0, completed=progress.fraction, width=max(10, width - 22)),
+        ProgressBar(
+            total=1.0,
+            completed=progress.fraction,
+            width=max(10, width - 22),
+            complete_style="cyan",
+            finished_style="green",
+        ),
         f"{progress.fraction:4.0%}",
         Text(_left(progress.fraction, pace, progress.now - progress.started_at), style="dim"),
     )

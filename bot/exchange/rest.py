@@ -15,6 +15,7 @@ from bot.venue import Instrument
 
 T = TypeVar("T")
 
+SKEW_MS = 5_000  # by which our clock may be wrong
 PAGE_BARS = 499  # weight 2: of the steps 1/2/5/10 for 99/499/1000/1500 rows the cheapest per bar
 
 
@@ -64,9 +65,8 @@ class Rest:
     async def bars(self, symbol: str, interval_ms: int, start: int, end: int) -> Sequence[Bar]:
         """Closed bars with start <= open_time < end, oldest first."""
         found: list[Bar] = []
-        now = self._clock.now()
         start = -(-start // interval_ms) * interval_ms
-        end = min(end, now - interval_ms + 1)
+        end = min(end, self._clock.now() - interval_ms + 1)
         while start < end:
             limit = min(PAGE_BARS, -(-(end - start) // interval_ms))
             rows = await self._ask(
@@ -80,7 +80,7 @@ class Rest:
                 limit=str(limit),
             )
             try:
-                page = [row.bar(symbol, interval_ms) for row in rows if row.close_time < now]
+                page = [row.bar(symbol, interval_ms) for row in await self._closed(rows)]
             except VenueDisagrees as unreadable:
                 raise VenueUnavailable(str(unreadable)) from unreadable
             found += [bar for bar in page if start <= bar.open_time < end]
@@ -88,6 +88,13 @@ class Rest:
                 break
             start = page[-1].open_time + interval_ms
         return found
+
+    async def _closed(self, rows: list[wire.KlineRow]) -> list[wire.KlineRow]:
+        """The rows that are closed by the venue's own clock, which is asked where ours cannot tell."""
+        now = self._clock.now()
+        if rows and now - SKEW_MS <= rows[-1].close_time < now:
+            now = min(now, await self.server_time())
+        return [row for row in rows if row.close_time < now]
 
     async def new_listen_key(self) -> str:
         return (await self._ask("POST", "/fapi/v1/listenKey", wire.ListenKey)).listen_key

@@ -44,6 +44,7 @@ MAY_READ_A_CLOCK = {
     "bot/exchange/back_off.py": "back-off is real time",
     "bot/exchange/simulator/lockstep.py": "the simulator makes the domain's time, at a pace of real time",
     "bot/exchange/simulator/sockets.py": "bounds the messages of a connection per second of real time",
+    "bot/run.py": "the report says how long the run took in real time",
     "bot/terminal/view.py": "the terminal redraws in real time",
     "bot/training/base.py": "a training run is measured in real time",
 }

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -218,8 +219,9 @@ def _guarded_propose(name: str, function: Callable[..., object]) -> Propose:
         if isinstance(answer, str) and answer:
             return answer
         plan = _checked(name, answer, EntryPlan)
-        if plan.price is not None and not (plan.price.is_finite() and plan.price > 0):
-            raise PluginFault(name, f"proposed the price {plan.price}")
+        price: object = getattr(answer, "price", None)  # `plan` has it converted, from a float or text too
+        if price is not None and not (isinstance(price, Decimal) and price.is_finite() and price > 0):
+            raise PluginFault(name, f"proposed the price {price!r}, which is no Decimal above 0")
         return plan
 
     return propose

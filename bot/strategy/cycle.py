@@ -18,6 +18,7 @@ from bot.strategy.risk import Exposure, Held, refusal
 from bot.strategy.rounding import limit_on_tick
 from bot.strategy.sizing import size
 from bot.strategy.variant import Variant
+from bot.strategy.window import read_only
 from bot.venue import Instrument
 
 STATE_REASONS = {TradingState.REDUCING: Reason.STATE_REDUCING, TradingState.HALTED: Reason.STATE_HALTED}
@@ -126,7 +127,7 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
         symbol=seen.symbol,
         side=draft.side,
         now=seen.cycle_at,
-        bars=bars,
+        bars=read_only(bars),
         last_price=float(bars.close[-1]),
         mark_price=float(seen.mark_price),
         forecast=forecast,

@@ -28,6 +28,14 @@ def upto(bars: Bars, at: int) -> Bars:
     )
 
 
+def read_only(bars: Bars) -> Bars:
+    """The same bars (views, no copies) for eyes that are not trusted."""
+    views = {name: getattr(bars, name).view() for name in ("open_time", *FIELDS)}
+    for view in views.values():
+        view.flags.writeable = False
+    return msgspec.structs.replace(bars, **views)
+
+
 def refusal(bars: Bars, context: int, interval_ms: int) -> Reason | None:
     """Why the newest `context` of `bars` cannot be a window; None where they can."""
     if bars.interval_ms != interval_ms:
@@ -131,14 +139,12 @@ class BarBuffer:
         return float(self._values[FIELDS.index("close"), slot])
 
     def bars(self) -> Bars:
-        """The bars held, oldest first, at most `capacity`, read-only; holes are left out, so open times may jump."""
+        """The bars held, oldest first, at most `capacity`; holes are left out, so open times may jump."""
         start = max(0, self._used - self.capacity)
         slots = start + np.flatnonzero(self._known()[start:])
         chosen: slice | npt.NDArray[np.int64] = slots
         if len(slots) == self._used - start:
             chosen = slice(start, self._used)
-        held = self._values[:, chosen]
-        held.flags.writeable = False
-        columns = dict(zip(FIELDS, held, strict=True))
+        columns = dict(zip(FIELDS, self._values[:, chosen], strict=True))
         open_time = self._first + slots.astype(np.int64) * self.interval_ms
         return Bars(self.symbol, self.interval_ms, open_time, **columns)

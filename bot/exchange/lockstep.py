@@ -71,8 +71,10 @@ class Lockstep:
         self._clock.advance((await self._next_tick()).now)
 
     async def run(self) -> None:
-        """Answer the first tick, then every one that follows. Raises VenueUnavailable when the simulator goes away."""
+        """Answer the first tick once all is quiet, then every one. VenueUnavailable when the simulator goes away."""
         done = False
+        with anyio.fail_after(STALL_SECONDS):
+            await self._digest(0)
         await self._answer()
         while not done:
             tick = await self._next_tick()

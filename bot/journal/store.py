@@ -7,13 +7,15 @@ from typing import Any, cast
 import asyncpg
 import msgspec
 
-from bot.errors import OurFault
+from bot.errors import OperatorError, OurFault
 from bot.journal.connection import values_of
 from bot.messages import Position
 from bot.venue import Fill, FundingPaid, Leg, OrderRequest, OrderRow
 
 AttributedFill = tuple[Fill, str | None, Leg | None]
 Row = tuple[Any, ...]
+VENUE = "venue"  # fact: whose journal this is
+_EMPTIED = ("signal_log", "positions", "orders", "fills", "funding", "bot_events", "daily_log", "account")
 
 _REQUEST = ("symbol", "kind", "buy", "quantity", "price", "trigger_price", "reduce_only", "post_only")
 _ORDER = (
@@ -93,6 +95,21 @@ class Store:
 
     def __init__(self, pool: "asyncpg.Pool") -> None:
         self._pool = pool
+
+    async def bind(self, venue: str, *, fresh: bool) -> None:
+        """Tie the journal to one venue; `fresh` empties it first, which only a replay's journal allows.
+
+        Raises OperatorError where the journal is another venue's: two accounts in one ledger add up to nothing.
+        """
+        owner = await self.get_fact(VENUE)
+        if owner is not None and owner != venue:
+            raise OperatorError(
+                f"the journal belongs to the venue {owner}, not {venue}; give this run a state directory of its own "
+                f"(--state var/{venue})"
+            )
+        if fresh and owner is not None:
+            await self._pool.execute(f"TRUNCATE {', '.join(f'bot.{table}' for table in _EMPTIED)} RESTART IDENTITY")
+        await self.set_fact(VENUE, venue)
 
     async def commit_orders(self, rows: Sequence[OrderRow], positions: Sequence[Position] = ()) -> None:
         """Insert new orders; one that is there already stays as it is.

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
 
 import anyio
 import msgspec
@@ -16,7 +15,8 @@ from bot.orders.store import OrderStore
 from bot.venue import Book, Fill, FundingPaid, OrderReport, OrderRow, OrderState, VenueStatus
 
 SYNCED = "synced_trade_ids"  # fact: by symbol, the trade id up to which nothing can be missing
-STARTING_WALLET = "starting_wallet"
+STARTING_WALLET = "starting_wallet"  # fact: USDT, as a string; set last, so that it stands for the others
+STARTED_AT = "started_at"  # fact: ms UTC
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 CHECKS = 3  # comparisons of positions before a difference counts
 
@@ -54,17 +54,17 @@ class Reconciler:
         """The ledger as the database has it; on the very first start the account's present state is the origin."""
         start = await self._store.get_fact(STARTING_WALLET)
         synced = await self._store.get_fact(SYNCED)
-        if not isinstance(start, dict) or not isinstance(synced, dict):
+        if not isinstance(start, str) or not isinstance(synced, dict):
             start, synced = await self._origin(now)
         self._synced = {symbol: int(trade_id) for symbol, trade_id in synced.items()}
         self._seen = await self._store.fill_ids(self._synced)
         totals = await self._store.ledger()
-        self._funding_since = totals.last_funding_at or int(start["at"])
+        self._funding_since = totals.last_funding_at or int(await self._store.get_fact(STARTED_AT))
         self._seen_income = await self._store.income_ids(self._funding_since)
         for position in await self._store.load_open_positions():
             self._book.adopt(position, await self._store.load_orders([position.position_id]))
         return Ledger(
-            starting_wallet=Decimal(start["wallet"]),
+            starting_wallet=Decimal(start),
             realized_pnl=totals.realized_pnl,
             fees=totals.fees,
             funding=totals.funding,
@@ -73,16 +73,16 @@ class Reconciler:
             last_funding_at=self._funding_since,
         )
 
-    async def _origin(self, now: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        wallet = await self._port.wallet()
-        synced: dict[str, Any] = {}
+    async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
+        wallet = format(await self._port.wallet(), "f")
+        synced: dict[str, int] = {}
         for symbol in self._symbols:
             earlier = await self._port.fills(symbol, 0)
             synced[symbol] = max((fill.trade_id for fill in earlier), default=0)
-        start: dict[str, Any] = {"wallet": str(wallet), "at": now}
         await self._store.set_fact(SYNCED, synced)
-        await self._store.set_fact(STARTING_WALLET, start)
-        return start, synced
+        await self._store.set_fact(STARTED_AT, now)
+        await self._store.set_fact(STARTING_WALLET, wallet)
+        return wallet, synced
 
     async def run(
         self,

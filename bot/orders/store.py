@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from bot.messages import Position
 from bot.venue import Fill, FundingPaid, Leg, OrderRow
@@ -13,12 +13,23 @@ AttributedFill = tuple[Fill, str | None, Leg | None]
 class LedgerTotals(Protocol):
     """Sums over everything booked so far."""
 
-    realized_pnl: Decimal
-    fees: Decimal
-    funding: Decimal
-    fills: int
-    last_funding_at: int | None
-    net: Mapping[str, Decimal]
+    @property
+    def realized_pnl(self) -> Decimal: ...
+
+    @property
+    def fees(self) -> Decimal: ...
+
+    @property
+    def funding(self) -> Decimal: ...
+
+    @property
+    def fills(self) -> int: ...
+
+    @property
+    def last_funding_at(self) -> int | None: ...
+
+    @property
+    def net(self) -> Mapping[str, Decimal]: ...
 
 
 class OrderStore(Protocol):
@@ -50,6 +61,6 @@ class OrderStore(Protocol):
         """Ids of the booked funding payments at or after `since`."""
         ...
 
-    async def get_fact(self, key: str) -> object: ...
+    async def get_fact(self, key: str) -> Any: ...
 
     async def set_fact(self, key: str, value: object) -> None: ...

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -73,7 +74,7 @@ class MemoryStore:
     async def income_ids(self, since: int) -> set[int]:
         return {p.income_id for p in self.funding.values() if p.at >= since}
 
-    async def get_fact(self, key: str) -> object:
+    async def get_fact(self, key: str) -> Any:
         return self.facts.get(key)
 
     async def set_fact(self, key: str, value: object) -> None:

@@ -1,0 +1,285 @@
+"""The wiring diagram of the live process: every stream, every actor, one task group, the order of start and end."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from bot.clock import HOUR_MS, SECOND_MS, Clock, ReplayClock
+from bot.config import BotFile
+from bot.errors import OperatorError
+from bot.exchange.lockstep import Tick
+from bot.exits.guard import Guard, GuardMessage
+from bot.forecast.engine import Forecaster
+from bot.forecast.forecaster import ForecastActor
+from bot.journal.writer import JournalWriter, Ledgers
+from bot.market.feed import Feed, Outputs
+from bot.market.history import BarHistory, HistoryWriter
+from bot.messages import (
+    BarClosed,
+    BotEvent,
+    ForecastRequest,
+    JournalEntry,
+    MarkChanged,
+    PositionChanged,
+    PriceChanged,
+    Progress,
+    ReturnKnown,
+    SignalOutcome,
+    TradingState,
+    TradingStateChanged,
+)
+from bot.orders.book import PositionBook
+from bot.orders.desk import Desk, DeskMessage, DeskNews
+from bot.orders.store import OrderStore
+from bot.replay import LedgerCheck
+from bot.strategy.variant import Variant
+from bot.streams import Activity, Overflow, Stream
+from bot.terminal.board import TerminalMessage
+from bot.terminal.view import TerminalView
+from bot.variants.runner import CycleFrame, VariantsActor, VariantsMessage
+from bot.venue import Instrument
+from bot.venues import Venue
+
+INTERVAL_MS = HOUR_MS
+
+
+class Streams:
+    """Every stream between actors, its capacity and its overflow rule. `docs/ARCHITECTURE.md` says why."""
+
+    def __init__(self, activity: Activity) -> None:
+        self.variants = Stream[VariantsMessage]("variants", 20_000, Overflow.REPLACE, activity, newest_for_variants)
+        self.forecasts = Stream[ForecastRequest]("forecasts", 256, Overflow.BLOCK, activity)
+        self.desk = Stream[DeskMessage]("desk", 10_000, Overflow.HALT, activity)
+        self.guard = Stream[GuardMessage]("guard", 5_000, Overflow.REPLACE, activity, newest_for_guard)
+        self.journal = Stream[JournalEntry]("journal", 50_000, Overflow.HALT, activity)
+        self.history = Stream[BarClosed]("history", 50_000, Overflow.BLOCK, activity)
+
+
+def newest_for_variants(message: VariantsMessage) -> object:
+    """Marks and positions are states: the newest word counts. Everything else is an event and has its own key."""
+    match message:
+        case MarkChanged(symbol):
+            return "mark", symbol
+        case PositionChanged(position):
+            return "position", position.position_id
+        case BarClosed(bar):
+            return "bar", bar.symbol, bar.open_time
+    return object()
+
+
+def newest_for_guard(message: GuardMessage) -> object:
+    match message:
+        case PriceChanged(symbol):
+            return "price", symbol
+        case PositionChanged(position):
+            return "position", position.position_id
+    return object()
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is given: everything that was opened or resolved before the first message flows."""
+
+    settings: BotFile
+    variants: tuple[Variant, ...]
+    symbols: tuple[str, ...]
+    model: Forecaster
+    store: OrderStore
+    records: Ledgers
+    bars: Path  # where closed bars are kept
+    show: Callable[[TerminalMessage], None]
+    view: TerminalView
+
+
+class Session:
+    """One run of the bot at one venue, from the first stream to the last row."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._show = parts.show
+        self._clock: Clock = ReplayClock()
+        self._desk: Desk | None = None
+        self._began_at = 0
+        self.activity = Activity()
+        self.streams = Streams(self.activity)
+        self.check = LedgerCheck()
+
+    async def trade(self, venue: Venue) -> None:
+        """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
+        self._clock = venue.clock
+        self._began_at = venue.clock.now()
+        instruments = await self._instruments(venue)
+        async with anyio.create_task_group() as group:
+            await self._start(group, venue, instruments)
+            market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
+            await _until_signal(market)
+            self._event(self._stopped())
+            group.cancel_scope.cancel()
+
+    async def _start(self, group: TaskGroup, venue: Venue, instruments: dict[str, Instrument]) -> None:
+        streams, parts = self.streams, self._parts
+        group.start_soon(JournalWriter(streams.journal, parts.records).run)
+        group.start_soon(HistoryWriter(BarHistory(parts.bars), streams.history).run)
+        group.start_soon(parts.view.run)
+        self._desk = self._make_desk(venue, instruments)
+        await group.start(self._desk.run)
+        await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)
+        await group.start(self._make_forecaster(venue).run)
+        await group.start(self._make_variants(venue, instruments).run)
+        await group.start(self._make_feed(venue).run)
+        group.start_soon(self._follow_account, venue)
+        self._event(self._started(venue))
+
+    async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
+        known = await venue.market.instruments()
+        for variant in self._parts.variants:
+            for symbol in variant.symbols:
+                if symbol not in known or not known[symbol].trading:
+                    raise OperatorError(f"variant {variant.name}: {symbol} is not traded at the venue {venue.name}")
+        return {symbol: known[symbol] for symbol in self._parts.symbols}
+
+    # -- the actors
+
+    def _make_desk(self, venue: Venue, instruments: dict[str, Instrument]) -> Desk:
+        parts = self._parts
+        book = PositionBook(parts.settings.account.client_prefix, instruments)
+        return Desk(self.streams.desk, self._from_desk, venue.trading, parts.store, venue.clock, book, parts.symbols)
+
+    def _make_forecaster(self, venue: Venue) -> ForecastActor:
+        horizon = self._parts.settings.model.horizon
+        return ForecastActor(
+            self._parts.model, self.streams.forecasts, self.streams.variants.send, venue.clock, horizon=horizon
+        )
+
+    def _make_variants(self, venue: Venue, instruments: dict[str, Instrument]) -> VariantsActor:
+        model = self._parts.settings.model
+        frame = CycleFrame(
+            context=model.context,
+            horizon=model.horizon,
+            interval_ms=INTERVAL_MS,
+            deadline_ms=int(model.deadline_seconds * SECOND_MS),
+        )
+        return VariantsActor(
+            self._parts.variants,
+            instruments,
+            frame,
+            self.streams.variants,
+            venue.clock,
+            TradingState.REDUCING,  # until the desk has reconciled
+            request=self.streams.forecasts.send,
+            journal=self._journal,
+            enter=self.streams.desk.send,
+        )
+
+    def _make_feed(self, venue: Venue) -> Feed:
+        outputs = Outputs(
+            bars=(self.streams.variants.send, self.streams.history.send),
+            prices=(self._price,),
+            marks=(self._mark,),
+        )
+        return Feed(
+            venue.market,
+            venue.clock,
+            self.activity,
+            self._parts.symbols,
+            INTERVAL_MS,
+            self._parts.settings.model.context,
+            outputs,
+            self._event,
+        )
+
+    # -- what flows where
+
+    async def _follow_account(self, venue: Venue) -> None:
+        async for event in venue.user.user_events():
+            self._keep_up(event.at)
+            await self.streams.desk.send(event)
+
+    async def _price(self, price: PriceChanged) -> None:
+        self._keep_up(price.at)
+        await self.streams.guard.send(price)
+        self._show(price)
+
+    async def _mark(self, mark: MarkChanged) -> None:
+        self._keep_up(mark.at)
+        await self.streams.variants.send(mark)
+
+    async def _journal(self, entry: JournalEntry) -> None:
+        await self.streams.journal.send(entry)
+        if not isinstance(entry, ReturnKnown | SignalOutcome):
+            self._show(entry)
+
+    def _event(self, event: BotEvent) -> None:
+        self.streams.journal.send_nowait(event)
+        self._show(event)
+
+    def _from_desk(self, news: DeskNews) -> None:
+        """Never blocks: the desk has orders to mind."""
+        match news:
+            case PositionChanged():
+                self.streams.variants.send_nowait(news)
+                self.streams.guard.send_nowait(news)
+                self._show(news)
+            case SignalOutcome():
+                self.streams.variants.send_nowait(news)
+                self.streams.journal.send_nowait(news)
+            case TradingStateChanged():
+                self.streams.variants.send_nowait(news)
+            case BotEvent():
+                self._event(news)
+            case _:
+                self._show(news)
+
+    # -- time
+
+    def _keep_up(self, at: int) -> None:
+        """In a replay the market's own times move the clock before the messages of that time are worked on."""
+        if isinstance(self._clock, ReplayClock):
+            self._clock.advance(at)
+
+    def on_quiet(self, tick: Tick) -> None:
+        """A moment of a replay in which everything received has been worked on."""
+        if tick.ledger is not None and self._desk is not None:
+            known = len(self.check.differences)
+            self.check.compare(tick.now, self._desk.ledger, tick.ledger)
+            for difference in self.check.differences[known:][:1]:
+                self._event(self._told("ledger_differs", difference=difference))
+        self._show(Progress(tick.now, tick.progress, self._began_at))
+
+    async def _watch_time(self) -> None:
+        while True:
+            self._show(Progress(self._clock.now(), None, self._began_at))
+            await anyio.sleep(1)
+
+    # -- telling
+
+    def _started(self, venue: Venue) -> BotEvent:
+        names = ", ".join(variant.name for variant in self._parts.variants)
+        return self._told("started", venue=venue.name, variants=names, symbols=len(self._parts.symbols))
+
+    def _stopped(self) -> BotEvent:
+        held = [] if self._desk is None else list(self._desk.book.open_positions())
+        still_open = [f"{p.symbol} {p.side} {p.open_quantity} stop {p.stop_price}" for p in held if p.open_quantity > 0]
+        resting = [p.position_id for p in held if p.open_quantity == 0]
+        return self._told("stopped", open_positions=still_open, resting_entries=resting)
+
+    def _told(self, name: str, **detail: object) -> BotEvent:
+        return BotEvent(at=self._clock.now(), name=name, detail=detail)
+
+
+async def _until_signal(work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` until it is done or SIGINT or SIGTERM comes."""
+    async with anyio.create_task_group() as group:
+
+        async def wait_for_signal() -> None:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    group.cancel_scope.cancel()
+                    return
+
+        group.start_soon(wait_for_signal)
+        await work()
+        group.cancel_scope.cancel()

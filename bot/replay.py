@@ -1,0 +1,201 @@
+"""The replay venue: the simulator as a child process (or one that runs already), and its account held against ours."""
+
+import contextlib
+import math
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import get_args
+
+import anyio
+import msgspec
+from anyio.abc import Process
+from anyio.streams.text import TextReceiveStream
+
+from bot.clock import DAY_MS, SECOND_MS
+from bot.errors import OperatorError, VenueUnavailable
+from bot.exchange.lockstep import VenueLedger
+from bot.exchange.matching import Settings
+from bot.exchange.simulator.generator import ProfileName
+from bot.exchange.simulator.recordings import recorded_range
+from bot.exchange.simulator.server import SimulatorOptions
+from bot.orders.ledger import Ledger
+
+GENERATED_START = 1_767_571_200_000  # 2026-01-05, a Monday
+READY_SECONDS = 60.0  # real time for the simulator to read or generate its market
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a simulator listens, as it says in its first line of output."""
+
+    rest_url: str
+    stream_url: str
+    lockstep_url: str
+    start: int
+    end: int
+    symbols: tuple[str, ...]
+
+
+class MarketOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which market the replay plays, as the command line has it."""
+
+    bars: Path | None = None  # None: the generator's
+    start: str | None = None  # ISO dates, UTC
+    end: str | None = None
+    days: int = 7  # where there is no `end`
+    seed: int = 1
+    profile: str = "normal"
+    pace: str = "max"  # or N times real time
+    outage_minutes: float = 0.0
+
+    def describe(self) -> str:
+        if self.bars is not None:
+            return f"recorded bars of {self.bars.name}"
+        return f"generated market, profile {self.profile}, seed {self.seed}"
+
+    def arguments(self) -> list[str]:
+        """The simulator's command line."""
+        given = {
+            "--bars": self.bars,
+            "--from": self.start,
+            "--to": self.end,
+            "--days": self.days,
+            "--seed": self.seed,
+            "--profile": self.profile,
+            "--pace": self.pace,
+            "--outage-minutes": self.outage_minutes,
+        }
+        return [word for key, value in given.items() if value is not None for word in (key, str(value))]
+
+    def options(
+        self, symbols: tuple[str, ...], wallet: str, port: int, *, until_stdin_closes: bool
+    ) -> SimulatorOptions:
+        """What the simulator is to do. OperatorError names the option that is wrong."""
+        start, end = self._span(symbols)
+        return SimulatorOptions(
+            symbols=symbols,
+            start=start,
+            end=end,
+            bars=self.bars,
+            profile=_one_of("--profile", self.profile, get_args(ProfileName)),
+            seed=self.seed,
+            wallet=_amount("--wallet", wallet),
+            settings=Settings(seed=self.seed),
+            pace=None if self.pace == "max" else _pace(self.pace),
+            outage_minutes=self.outage_minutes,
+            port=port,
+            until_stdin_closes=until_stdin_closes,
+        )
+
+    def _span(self, symbols: tuple[str, ...]) -> tuple[int, int]:
+        """Without dates: the newest days of the recordings, or the generator's own week."""
+        length = self.days * DAY_MS
+        if self.start is not None:
+            start = _day("--from", self.start)
+            end = start + length if self.end is None else _day("--to", self.end)
+        elif self.end is not None:
+            end = _day("--to", self.end)
+            start = end - length
+        elif self.bars is None:
+            start, end = GENERATED_START, GENERATED_START + length
+        else:
+            first, last = recorded_range(self.bars, symbols)
+            end = last // DAY_MS * DAY_MS
+            start = max(end - length, -(-first // DAY_MS) * DAY_MS)
+        if end <= start:
+            raise OperatorError(f"--to {self.end}: expected a day after --from {self.start}")
+        return start, end
+
+
+def _day(option: str, text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND_MS
+    except ValueError:
+        raise OperatorError(f"{option} {text}: expected a day, as 2025-03-01") from None
+
+
+def _pace(text: str) -> float:
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < math.inf:
+        raise OperatorError(f"--pace {text}: expected max, or a number above 0 (times real time)")
+    return pace
+
+
+def _amount(option: str, text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0:
+        raise OperatorError(f"{option} {text}: expected an amount of USDT above 0")
+    return amount
+
+
+def _one_of(option: str, word: str, allowed: tuple[ProfileName, ...]) -> ProfileName:
+    for one in allowed:
+        if word == one:
+            return one
+    raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
+
+
+@contextlib.asynccontextmanager
+async def simulator(options: MarketOptions, symbols: tuple[str, ...], wallet: Decimal) -> AsyncIterator[Address]:
+    """A simulator of our own. It ends when this block or this process ends, however it ends: its stdin closes then."""
+    command = [sys.executable, "-m", "bot", "simulator", "--until-stdin-closes", "--wallet", str(wallet)]
+    command += [word for symbol in symbols for word in ("--symbol", symbol)] + options.arguments()
+    async with await anyio.open_process(command, stderr=None, start_new_session=True) as process:
+        if process.stdout is None:
+            raise VenueUnavailable("the simulator has no output")
+        try:
+            yield await _ready(TextReceiveStream(process.stdout), process)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if process.stdin is not None:
+                    await process.stdin.aclose()
+                with anyio.move_on_after(5):
+                    await process.wait()
+                if process.returncode is None:
+                    process.kill()
+
+
+async def _ready(output: TextReceiveStream, process: Process) -> Address:
+    line = ""
+    with anyio.move_on_after(READY_SECONDS):
+        async for part in output:
+            line += part
+            if "\n" in line:
+                return msgspec.json.decode(line.splitlines()[0], type=Address)
+        if await process.wait() == 2:  # it has told the operator what is wrong with the bars or the range
+            raise OperatorError("")
+    raise VenueUnavailable("the simulator did not start")
+
+
+class LedgerCheck:
+    """Compares the bot's ledger with the simulator's at every quiet moment that the simulator's has changed."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.differences: list[str] = []
+
+    @property
+    def equal(self) -> bool:
+        return self.checks > 0 and not self.differences
+
+    def compare(self, at: int, ours: Ledger, theirs: VenueLedger) -> None:
+        self.checks += 1
+        pairs = {
+            "wallet": (ours.wallet, Decimal(theirs.wallet)),
+            "realized_pnl": (ours.realized_pnl, Decimal(theirs.realized_pnl)),
+            "fees": (ours.fees, Decimal(theirs.fees)),
+            "funding": (ours.funding, Decimal(theirs.funding)),
+            "fills": (ours.fills, theirs.fills),
+            "positions": (ours.positions(), {s: Decimal(q) for s, q in theirs.positions.items() if Decimal(q) != 0}),
+        }
+        for what, (mine, venue) in pairs.items():
+            if mine != venue:
+                self.differences.append(f"{at}: {what}: ours {mine}, venue {venue}")

@@ -1,0 +1,175 @@
+"""The command `run`: what the operator asked for is opened, a session trades, and a report is left behind."""
+
+import os
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+from rich.console import Console
+
+from bot import logs
+from bot.app import Parts, Session
+from bot.config import BotFile, read_toml
+from bot.errors import OperatorError
+from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
+from bot.journal.connection import open_journal
+from bot.journal.queries import Queries
+from bot.journal.records import Records
+from bot.journal.store import Store
+from bot.plugin_host import PluginHost
+from bot.replay import MarketOptions
+from bot.research.report import print_report, write_report
+from bot.research.run_facts import RunFacts, max_drawdown
+from bot.strategy.variant import Variant
+from bot.terminal.view import TerminalView, terminal_stream
+from bot.variants.files import load_variants
+from bot.venues import REPLAY, VENUES, SimulatorReport, open_venue
+
+STARTS = "starts"  # fact: how often this journal's bot was started
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of `run`."""
+
+    variants: tuple[Path, ...]
+    venue: str
+    config: Path
+    state: Path
+    plugins: tuple[Path, ...] = ()
+    checkpoints: Path | None = None
+    market: MarketOptions = MarketOptions()
+    simulator_url: str | None = None
+    keep: bool = False
+    view: bool = True
+
+
+def run_bot(options: RunOptions) -> int:
+    """Trade until the venue's market ends or a signal stops it; the exit status."""
+    return anyio.run(_run, options, backend_options={"use_uvloop": sys.platform != "win32"})
+
+
+def read_settings(config: Path) -> BotFile:
+    return read_toml(config, BotFile) if config.exists() else BotFile()
+
+
+async def _run(options: RunOptions) -> int:
+    if options.venue not in VENUES:
+        raise OperatorError(f"--venue {options.venue}: expected one of {', '.join(VENUES)}")
+    began = time.monotonic()
+    settings = read_settings(options.config)
+    plugins = PluginHost.load(options.plugins).plugins
+    variants = tuple(load_variants(options.variants, plugins, settings.account.max_positions))
+    if not any(variant.enabled for variant in variants):
+        raise OperatorError("no variant is enabled: set variant.enabled = true in one of the files")
+    logs.configure(logs.log_file(options.state))
+    console = Console(stderr=True)
+    console.print(f"loading the model {settings.model.base} ...", style="dim")
+    loaded = await anyio.to_thread.run_sync(_load_model, options, settings)
+    console.print(f"opening the journal in {options.state} ...", style="dim")
+    async with open_journal(options.state, settings.journal, os.environ) as pool:
+        store, queries = Store(pool), Queries(pool)
+        await store.bind(options.venue, fresh=options.venue == REPLAY and not options.keep)
+        starts = int(await store.get_fact(STARTS) or 0) + 1
+        await store.set_fact(STARTS, starts)
+        inbox = terminal_stream()
+        parts = Parts(
+            settings=settings,
+            variants=variants,
+            symbols=tuple(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols)),
+            model=loaded.engine,
+            store=store,
+            records=Records(pool),
+            bars=options.state / "bars" / options.venue,
+            show=inbox.send_nowait,
+            view=TerminalView(inbox, _view_console(options), title=_title(options, variants)),
+        )
+        return await _trade(options, parts, loaded, queries, starts, began)
+
+
+async def _trade(options: RunOptions, parts: Parts, loaded: Loaded, queries: Queries, starts: int, began: float) -> int:
+    session = Session(parts)
+    async with open_venue(
+        options.venue,
+        parts.settings,
+        parts.symbols,
+        options.market,
+        options.simulator_url,
+        session.activity,
+        session.streams.journal.send_nowait,
+        session.on_quiet,
+    ) as venue:
+        started_at = venue.clock.now()
+        await session.trade(venue)
+        told = await venue.replay.facts() if venue.replay is not None else None
+        span = (told.started_at if told is not None and not options.keep else started_at, venue.clock.now())
+    facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
+    write_report(options.state / "report", facts)
+    print_report(Console(), facts)
+    if told is not None and not session.check.equal:
+        Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
+        return 1
+    return 0
+
+
+async def _facts(
+    options: RunOptions,
+    parts: Parts,
+    loaded: Loaded,
+    queries: Queries,
+    session: Session,
+    span: tuple[int, int],
+    told: SimulatorReport | None,
+    starts: int,
+    wall_seconds: float,
+) -> RunFacts:
+    journal = await queries.run_facts()
+    start = journal.ledger.starting_wallet or Decimal(0)
+    curve = tuple((point.at, point.wallet) for point in await queries.equity_curve())
+    equity = ((span[0], start), *curve)
+    return RunFacts(
+        venue=options.venue,
+        started_at=span[0],
+        ended_at=span[1],
+        symbols=parts.symbols,
+        variants=tuple(variant.name for variant in parts.variants),
+        signals=journal.signals,
+        refusals={row.reason: row.count for row in journal.reasons if row.decision == "refuse"},
+        orders=journal.orders,
+        entries_filled=journal.entries_filled,
+        exits=journal.exits,
+        fees=journal.ledger.fees,
+        funding=journal.ledger.funding,
+        net_pnl=journal.net_pnl,
+        max_drawdown=max_drawdown(equity),
+        naked_seconds=told.naked_seconds if told is not None else 0.0,
+        ledger_equal=session.check.equal,
+        restarts=starts - 1,
+        wall_seconds=round(wall_seconds, 1),
+        starting_balance=start,
+        equity=equity,
+        trades=tuple(await queries.closed_positions()),
+        model=f"{loaded.description.checkpoint} ({loaded.description.licence})",
+        market=options.market.describe() if options.venue == REPLAY else options.venue,
+    )
+
+
+def _load_model(options: RunOptions, settings: BotFile) -> Loaded:
+    return load(
+        settings.model.base,
+        options.checkpoints or CHECKPOINTS,
+        context=settings.model.context,
+        dtype=settings.model.dtype,
+        live=options.venue == "live",
+    )
+
+
+def _view_console(options: RunOptions) -> Console:
+    return Console(stderr=True) if options.view else Console(stderr=True, force_terminal=False)
+
+
+def _title(options: RunOptions, variants: tuple[Variant, ...]) -> str:
+    return f"{options.venue}: {', '.join(variant.name for variant in variants)}"

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from bot.clock import DAY_MS
+from bot.clock import DAY_MS, HOUR_MS
 from bot.errors import OperatorError
 from bot.exchange.matching.records import Settings
 from bot.exchange.simulator.account_routes import ACCOUNT_ROUTES
@@ -22,7 +22,7 @@ from bot.exchange.simulator.limits import ClockWindow, Credentials, Limits
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.market_routes import market_routes
-from bot.exchange.simulator.recordings import RecordedMarket
+from bot.exchange.simulator.recordings import RecordedMarket, recorded_range
 from bot.exchange.simulator.rest import Gate
 from bot.exchange.simulator.sockets import Hub, add_stream_routes, encoder
 from bot.exchange.simulator.trading_routes import TRADING_ROUTES
@@ -30,14 +30,16 @@ from bot.exchange.simulator.world import World
 
 HOST = "127.0.0.1"
 BACKLOG = 512
+GENERATED_START = 1_735_689_600_000  # 2025-01-01
 
 
 class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is played, how fast, and with what account. The market is recorded with `bars`, else generated."""
 
     symbols: tuple[str, ...]
-    start: int  # ms UTC, a whole hour
-    end: int
+    start: int | None = None  # ms UTC, a whole hour; see `played_range` for what is left out
+    end: int | None = None
+    days: float = 7.0
     bars: Path | None = None
     funding: Path | None = None  # recorded funding rates; None: a file beside the bars, or the default rate
     profile: ProfileName = "normal"  # of a generated market
@@ -126,14 +128,31 @@ class Simulator:
         )
 
 
+def played_range(options: SimulatorOptions) -> tuple[int, int]:
+    """Start and end (ms UTC). One of them and `days` give the other; with neither the last days that are recorded
+    are played, and of a generated market the first days of 2025."""
+    length = round(options.days * DAY_MS / HOUR_MS) * HOUR_MS
+    if options.start is not None and options.end is not None:
+        return options.start, options.end
+    if options.end is not None:
+        return options.end - length, options.end
+    if options.bars is None:
+        start = GENERATED_START if options.start is None else options.start
+        return start, start + length
+    first, last = recorded_range(options.bars, options.symbols)
+    start = max(first, last - length) if options.start is None else options.start
+    return start, min(last, start + length)
+
+
 def market_of(options: SimulatorOptions) -> Market:
     """Raises OperatorError where the options do not name a playable market."""
+    start, end = played_range(options)
     if options.bars is not None:
-        return RecordedMarket(options.bars, options.symbols, options.start, options.end, funding=options.funding)
-    days, rest = divmod(options.end - options.start, DAY_MS)
+        return RecordedMarket(options.bars, options.symbols, start, end, funding=options.funding)
+    days, rest = divmod(end - start, DAY_MS)
     if rest or days < 1:
         raise OperatorError("a generated market is played for whole days, one at least")
-    return GeneratedMarket(options.seed, options.symbols, options.start, days, profile=options.profile)
+    return GeneratedMarket(options.seed, options.symbols, start, days, profile=options.profile)
 
 
 async def run_simulator(options: SimulatorOptions) -> None:

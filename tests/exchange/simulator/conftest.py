@@ -1,14 +1,18 @@
 """A simulator on loopback inside the test's own event loop, and what clients of it need."""
 
+import hashlib
+import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import anyio
 import msgspec
 import pytest
+import yarl
 
 from bot.clock import DAY_MS
 from bot.exchange.matching.records import Settings
@@ -17,6 +21,7 @@ from bot.exchange.simulator.server import Addresses, Simulator, SimulatorOptions
 
 START = 1_735_689_600_000  # 2025-01-01
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+TENTH = Decimal("0.1")
 EXACT = Settings(partial_fill_probability=0.0, market_slippage_bps=Decimal(0))
 
 
@@ -37,6 +42,38 @@ class Exchange(msgspec.Struct):
     async def get(self, path: str, **params: str) -> tuple[int, Any, dict[str, str]]:
         async with self.http.get(self.addresses.rest_url + path, params=params) as response:
             return response.status, await response.json(), dict(response.headers)
+
+    async def signed(self, method: str, path: str, **params: str) -> tuple[int, Any]:
+        """A signed request at the exchange's own time."""
+        query = urlencode(params | {"timestamp": str(self.simulator.world.now)})
+        signature = hmac.new(b"sim-secret", query.encode(), hashlib.sha256).hexdigest()
+        url = yarl.URL(f"{self.addresses.rest_url}{path}?{query}&signature={signature}", encoded=True)
+        async with self.http.request(method, url, headers={"X-MBX-APIKEY": "sim-key"}) as response:
+            return response.status, await response.json()
+
+    async def market(self, symbol: str, side: str, quantity: str, **params: str) -> Any:
+        """A market order."""
+        order = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": quantity}
+        status, answer = await self.signed("POST", "/fapi/v1/order", **(order | params))
+        assert status == 200, answer
+        return answer
+
+    async def stop(self, symbol: str, side: str, quantity: str, trigger: Decimal, **params: str) -> Any:
+        """A reduce-only stop."""
+        order = {"symbol": symbol, "side": side, "quantity": quantity, "triggerPrice": str(trigger.quantize(TENTH))}
+        order |= {"algoType": "CONDITIONAL", "type": "STOP_MARKET", "reduceOnly": "true"}
+        status, answer = await self.signed("POST", "/fapi/v1/algoOrder", **(order | params))
+        assert status == 200, answer
+        return answer
+
+    async def listen_key(self) -> str:
+        headers = {"X-MBX-APIKEY": "sim-key"}
+        async with self.http.post(f"{self.addresses.rest_url}/fapi/v1/listenKey", headers=headers) as response:
+            key: str = (await response.json())["listenKey"]
+            return key
+
+    def last(self, symbol: str) -> Decimal:
+        return self.simulator.world.quotes[symbol].last
 
     def stream(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
         return self.http.ws_connect(self.addresses.stream_url + path)

@@ -109,16 +109,16 @@ class Feed:
 
     async def _watch_closes(self) -> None:
         while True:
-            due = (self._clock.now() // self._interval_ms + 1) * self._interval_ms + self._grace_ms
-            await self._clock.sleep_until(due)
+            close_at = (self._clock.now() // self._interval_ms + 1) * self._interval_ms
+            await self._clock.sleep_until(close_at + self._grace_ms)
             for wait_ms in LATE_WAITS_MS:
-                await self._clock.sleep_until(self._clock.now() + wait_ms)
-                if not self._missing():
+                if not self._missing(close_at):
                     break
+                await self._clock.sleep_until(self._clock.now() + wait_ms)
                 request = _CatchUp(anyio.Event())
                 await self._inbox.send(request)
                 await request.done.wait()
-            for symbol in self._missing():
+            for symbol in self._missing(close_at):
                 self._tell("bar_late", Severity.WARNING, symbol=symbol, last=self._last[symbol])
 
     async def _publish_bars(self) -> None:
@@ -136,19 +136,20 @@ class Feed:
         if bar.open_time > self._last[bar.symbol]:
             await self._publish(bar, backfilled=False)
 
-    def _missing(self) -> list[str]:
-        newest = self._clock.now() // self._interval_ms * self._interval_ms - self._interval_ms
-        return [symbol for symbol in self._symbols if self._last[symbol] < newest]
+    def _missing(self, close_at: int) -> list[str]:
+        """Symbols whose bar that closed at `close_at` is not published."""
+        return [symbol for symbol in self._symbols if self._last[symbol] + self._interval_ms < close_at]
 
     async def _catch_up(self) -> bool:
         """Fetch and publish what every symbol lacks; False where a fetch failed."""
         fetched: list[bool] = []
+        closed_at = self._clock.now() // self._interval_ms * self._interval_ms
 
         async def fetch(symbol: str) -> None:
             fetched.append(await self._fetch(symbol))
 
         async with anyio.create_task_group() as group:
-            for symbol in self._missing():
+            for symbol in self._missing(closed_at):
                 group.start_soon(fetch, symbol)
         return all(fetched)
 

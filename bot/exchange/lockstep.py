@@ -12,7 +12,7 @@ from bot.clock import ReplayClock
 from bot.errors import VenueUnavailable
 from bot.streams import Activity
 
-SETTLING_PASSES = 3  # turns of the event loop in which a woken task gets to queue its first message
+SETTLING_PASSES = 25  # turns of the event loop; an alarm that is moved or rings needs about eight
 STALL_SECONDS = 120.0  # real time in which one step must have been digested
 
 

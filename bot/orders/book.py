@@ -33,6 +33,7 @@ class PositionBook:
         self._legs: dict[str, list[OrderRow]] = {}  # by position
         self._prefix = prefix
         self._instruments = instruments
+        self._no_exit_before: dict[str, int] = {}  # by position
 
     # -- reading
 
@@ -106,6 +107,10 @@ class PositionBook:
         position.exit_reason = position.exit_reason or reason
         return self._closing_row(position, Leg.EXIT, now)
 
+    def hold_exit(self, position: Position, until: int) -> None:
+        """Ask for no further exit before `until`: the venue refused one, most likely because a stop was faster."""
+        self._no_exit_before[position.position_id] = until
+
     def move_stop(self, position: Position, level: float, reason: str) -> bool:
         """Take a new stop level if it is better for the position; True when it was taken."""
         tick = self._instruments[position.symbol].tick_size
@@ -127,7 +132,8 @@ class PositionBook:
             return []
         if position.status is PositionStatus.CLOSING:
             leaving = self.legs(position.position_id, Leg.EXIT, live=True)
-            return [] if leaving else [self._closing_row(position, Leg.EXIT, now)]
+            too_early = now < self._no_exit_before.get(position.position_id, 0)
+            return [] if leaving or too_early else [self._closing_row(position, Leg.EXIT, now)]
         wanted = {Leg.STOP: position.stop_price, Leg.TARGET: position.target_price}
         return [
             self._closing_row(position, leg, now, price)
@@ -337,6 +343,7 @@ class PositionBook:
         for position_id in forgotten:
             for row in self._legs.pop(position_id, []):
                 del self.orders[row.client_id]
+            self._no_exit_before.pop(position_id, None)
             del self.positions[position_id]
         return forgotten
 

@@ -342,6 +342,7 @@ class Desk:
         """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
         position = self.book.positions[row.position_id]
         if row.leg is Leg.EXIT:
+            self.book.hold_exit(position, self._clock.now() + RECHECK_MS)
             self._sender.recheck(RECONCILE, RECHECK_MS)
         elif row.leg is not Leg.ENTRY and position.status is PositionStatus.OPEN and position.open_quantity > 0:
             passed = row.reason.startswith(str(WOULD_TRIGGER_AT_ONCE))

@@ -195,13 +195,15 @@ def test_a_position_that_shall_leave_keeps_its_stop_until_it_is_gone() -> None:
     assert a_book.surplus(position) == [stop, target]
 
 
-def test_an_exit_that_the_venue_refused_is_asked_for_again() -> None:
+def test_an_exit_that_the_venue_refused_is_asked_for_again_after_a_pause() -> None:
     a_book = book()
     position, _ = opened(a_book)
     leave = a_book.leave(position, "max_hold", 5_000)
     assert a_book.cover(position, 5_000) == []
     a_book.apply_event(leave, OrderEvent.REFUSED, 5_000)
-    (again,) = a_book.cover(position, 5_000)
+    a_book.hold_exit(position, 10_000)
+    assert a_book.cover(position, 9_999) == []
+    (again,) = a_book.cover(position, 10_000)
     assert (again.leg, again.revision) == (Leg.EXIT, 1)
 
 

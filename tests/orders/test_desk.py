@@ -297,6 +297,23 @@ async def test_an_exit_intent_closes_at_market_and_cancels_both_legs() -> None:
     assert world.position().exit_reason == "max_hold"
 
 
+async def test_an_exit_that_comes_after_the_stop_was_faster_is_sent_once_and_harms_nothing() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        assert world.inbox is not None
+        world.inbox.send_nowait(ExitIntent("sig1", "max_hold", world.clock.now()))
+        world.move(48_000)  # the stop fills before the desk has read the intent
+        await world.quiet()
+        assert world.port.sent.count("x0") == 1
+        assert "x1" not in world.port.sent
+        assert (world.net(), world.live()) == (0, [])
+        assert same_account(world, desk)
+    assert world.position().exit_reason == "stop_loss"
+
+
 async def test_several_positions_of_one_symbol_live_and_die_on_their_own() -> None:
     world = World()
     async with world.trading() as desk:

@@ -248,7 +248,8 @@ class BinanceTrading:
             raise
         except binance_common.errors.NetworkError as error:
             if call.answer is None:
-                return NoAnswer(str(error), sent=not _was_never_sent(error.__cause__))
+                cause = error.__cause__  # its text would repeat the signed query
+                return NoAnswer(f"no answer: {type(cause).__name__}", sent=not _was_never_sent(cause))
         except (binance_common.errors.Error, ValueError, AttributeError):
             pass  # the SDK's reading of an answer that `_keep` has whole; judged from there
         finally:

@@ -158,8 +158,8 @@ class _AlgoOrder(Payload, frozen=True, kw_only=True):
     side: BuyOrSell = field(name="S")
     quantity: Decimal = field(name="q")
     status: str = field(name="X")
-    executed: str = field(name="aq", default="")
-    reject_reason: str = field(name="rm", default="")
+    executed: str | None = field(name="aq", default=None)
+    reject_reason: str | None = field(name="rm", default=None)
 
 
 class _AlgoEvent(Payload, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ class _AlgoEvent(Payload, frozen=True, kw_only=True):
             quantity=order.quantity,
             filled=amount_before_trigger(order.executed),
             at=self.at,
-            reason=order.reject_reason,
+            reason=order.reject_reason or "",
         )
         return (report,)
 

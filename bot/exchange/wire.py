@@ -107,7 +107,7 @@ def algo_status(word: str) -> VenueStatus:
         raise VenueDisagrees(f"algo order status {word!r} is unknown") from None
 
 
-def amount_before_trigger(text: str) -> Decimal:
+def amount_before_trigger(text: str | None) -> Decimal:
     """An amount that the algo book leaves empty until the order has triggered."""
     try:
         amount = Decimal(text or 0)
@@ -158,7 +158,7 @@ class AlgoAnswer(Payload, frozen=True, kw_only=True):
     update_time: int
     quantity: Decimal | None = None
     close_position: bool = False
-    actual_qty: str = ""
+    actual_qty: str | None = None
 
     def report(self) -> OrderReport:
         if self.quantity is None and not self.close_position:

@@ -188,9 +188,10 @@ async def test_every_bad_answer_to_an_order_has_its_one_meaning(
 ) -> None:
     handler, meaning, _ = MEANINGS[case]
     venue.will("POST", "/fapi/v1/order", handler)
-    with pytest.raises(meaning):
+    with pytest.raises(meaning) as caught:
         await trading.place(ENTRY)
     assert len(venue.asked) == 1
+    assert venue.asked[0].query["signature"] not in f"{caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("case", MEANINGS)

@@ -149,7 +149,8 @@ class Conductor:
         if self._pace is None:
             return
         self._anchor = (self._world.now, time.monotonic())
-        while not self._world.ended:
+        done = False
+        while not done:
             due = self._world.next_moment(self._wake_at)
             self._woken = anyio.Event()
             with anyio.move_on_after(min(HEARTBEAT_SECONDS, self._seconds_until(due))):
@@ -160,6 +161,7 @@ class Conductor:
             else:
                 self._world.advance(reached)
                 self._world.publish_marks()
+            done = self._world.ended
             await self._hub.flush()
             await self._tell()
 

@@ -161,7 +161,7 @@ async def run_simulator(options: SimulatorOptions) -> None:
     async with simulator.serving() as addresses, anyio.create_task_group() as group:
         sys.stdout.write(encoder.encode(addresses).decode() + "\n")
         sys.stdout.flush()
-        group.start_soon(_stop_on_signal, simulator.stop)
+        group.start_soon(_stop_on_signal, simulator.stop, options.until_stdin_closes)
         if options.until_stdin_closes:
             group.start_soon(_stop_when_stdin_closes, simulator.stop)
         await simulator.stop.wait()
@@ -172,10 +172,12 @@ def main(options: SimulatorOptions) -> None:
     anyio.run(run_simulator, options, backend_options={"use_uvloop": sys.platform != "win32"})
 
 
-async def _stop_on_signal(stop: anyio.Event) -> None:
+async def _stop_on_signal(stop: anyio.Event, is_child: bool) -> None:
+    """A terminal sends Ctrl-C to parent and child alike; the parent still needs its exchange while it shuts down."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.set()
+        async for number in signals:
+            if number == signal.SIGTERM or not is_child:
+                stop.set()
 
 
 async def _stop_when_stdin_closes(stop: anyio.Event) -> None:

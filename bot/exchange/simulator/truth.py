@@ -6,9 +6,7 @@ from typing import Any
 
 from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import ZERO, AlgoUpdated, EngineEvent, OrderUpdated
-from bot.venue import Fill, VenueStatus
-
-COVERING = (VenueStatus.NEW, VenueStatus.TRIGGERING)
+from bot.venue import Fill
 
 
 class TruthLog:
@@ -55,7 +53,10 @@ class TruthLog:
 
 
 class Cover:
-    """Virtual time during which a symbol's net position was larger than its live reduce-only stops."""
+    """Virtual time during which a symbol's net position was larger than its waiting reduce-only stops.
+
+    A stop that is stuck in TRIGGERING covers nothing: it will never execute.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -68,7 +69,7 @@ class Cover:
         covered = ZERO
         for algo in self._engine.open_algos(symbol):
             closing = algo.buy == (quantity < 0)
-            if closing and algo.reduce_only and algo.type == "STOP_MARKET" and algo.status in COVERING:
+            if closing and algo.reduce_only and algo.type == "STOP_MARKET":
                 covered += quantity.copy_abs() if algo.close_position else algo.quantity
         if quantity.copy_abs() > covered:
             self._exposed.add(symbol)

@@ -27,8 +27,11 @@ MIN_MOVE_PCT = 0.05  # a smaller improvement is not worth two requests at the ve
 
 
 def compiled(function: FunctionT) -> FunctionT:
-    """`numba.njit` with a cache on disk, typed as the function it compiles."""
-    return cast(FunctionT, njit(cache=True)(function))
+    """`numba.njit`, cached on disk where numba may write, typed as the function it compiles."""
+    try:
+        return cast(FunctionT, njit(cache=True)(function))
+    except RuntimeError:  # numba has no folder to write to: a read-only installation without a home
+        return cast(FunctionT, njit(function))
 
 
 @compiled
@@ -107,6 +110,11 @@ def evaluate(
     if action != EXIT and now - opened_at >= max_hold_ms:
         action, reason = EXIT, MAX_HOLD
     return action, reason, stop, best
+
+
+def prepare() -> None:
+    """Compile now what the first price of the first position would wait for (a second or two without a cache)."""
+    evaluate(100.0, 0, 1, 100.0, 0, 100.0, 98.0, STOP_LOSS, OFF, OFF, OFF, OFF, OFF)
 
 
 class ExitState(msgspec.Struct, frozen=True):

@@ -1,5 +1,8 @@
 """The exit rules: hand-computed tables, the compiled functions beside plain Python, and what must never happen."""
 
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -133,6 +136,13 @@ def test_after_a_restart_the_placed_stop_still_stands() -> None:
     state, decision = exits.watch(held, exits.begin(held), 101.2, 1)
     assert decision is None
     assert (state.stop, exits.REASONS[state.reason]) == (101.0, "trailing_stop")
+
+
+def test_the_rules_compile_where_numba_may_not_write_a_cache() -> None:
+    script = "from bot.strategy import exits; exits.prepare(); print(exits.stop_price(100.0, 1, 2.0))"
+    environment = os.environ | {"NUMBA_CACHE_DIR": os.path.join(os.devnull, "none")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["98.0"]
 
 
 RULES = st.tuples(st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.05, 5), st.just(exits.OFF))

@@ -36,6 +36,12 @@ from tests.strategy.scenes import BTC, HOUR, MONDAY, make_variant
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 MINUTE = 60_000
 FRAME = CycleFrame(context=32, horizon=4, interval_ms=HOUR, deadline_ms=2 * MINUTE)
 NOON = MONDAY + 12 * HOUR

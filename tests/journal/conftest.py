@@ -15,6 +15,7 @@ from bot.journal.connection import open_journal
 from bot.journal.embedded import Place
 from bot.journal.store import Store
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count(1)
 
 

@@ -62,8 +62,11 @@ class Control:
             price = Decimal(order.price)
         except InvalidOperation:
             raise web.HTTPBadRequest(text="price: a number as text") from None
-        if order.symbol not in self._world.market.instruments or not price > 0:
-            raise web.HTTPBadRequest(text="symbol: one that is played; price: above 0")
+        instrument = self._world.market.instruments.get(order.symbol)
+        if instrument is None:
+            raise web.HTTPBadRequest(text="symbol: one that is played")
+        if not price.is_finite() or price <= 0 or price % instrument.tick_size:
+            raise web.HTTPBadRequest(text=f"price: above 0, a multiple of {instrument.tick_size}")
         self._world.set_price(order.symbol, price)
         await self._world.hub.flush()
         return _json({})

@@ -114,6 +114,7 @@ class World:
         """Move one price by hand, with a gap, and tell the streams."""
         self._print(symbol, price, gap=True)
         self.settle()
+        self.drawdown.see(self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import msgspec
 from aiohttp import web
+from anyio.abc import TaskStatus
 
 from bot.clock import DAY_MS, HOUR_MS
 from bot.errors import OperatorError
@@ -159,11 +160,11 @@ async def run_simulator(options: SimulatorOptions) -> None:
     """Serve until SIGTERM, SIGINT, POST /_sim/stop or (where asked for) the end of stdin."""
     simulator = Simulator(market_of(options), options)
     async with simulator.serving() as addresses, anyio.create_task_group() as group:
-        sys.stdout.write(encoder.encode(addresses).decode() + "\n")
-        sys.stdout.flush()
-        group.start_soon(_stop_on_signal, simulator.stop, options.until_stdin_closes)
+        await group.start(_stop_on_signal, simulator.stop, options.until_stdin_closes)
         if options.until_stdin_closes:
             group.start_soon(_stop_when_stdin_closes, simulator.stop)
+        sys.stdout.write(encoder.encode(addresses).decode() + "\n")
+        sys.stdout.flush()
         await simulator.stop.wait()
         group.cancel_scope.cancel()
 
@@ -172,9 +173,10 @@ def main(options: SimulatorOptions) -> None:
     anyio.run(run_simulator, options, backend_options={"use_uvloop": sys.platform != "win32"})
 
 
-async def _stop_on_signal(stop: anyio.Event, is_child: bool) -> None:
+async def _stop_on_signal(stop: anyio.Event, is_child: bool, *, task_status: TaskStatus[None]) -> None:
     """A terminal sends Ctrl-C to parent and child alike; the parent still needs its exchange while it shuts down."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             if number == signal.SIGTERM or not is_child:
                 stop.set()

@@ -24,6 +24,7 @@ from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
 from bot.research.report import print_report, write_report
 from bot.research.run_facts import RunFacts, max_drawdown
+from bot.strategy import exits
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
@@ -69,6 +70,7 @@ async def _run(options: RunOptions) -> int:
     console = Console(stderr=True)
     console.print(f"loading the model {settings.model.base} ...", style="dim")
     loaded = await anyio.to_thread.run_sync(_load_model, options, settings)
+    await anyio.to_thread.run_sync(exits.prepare)
     console.print(f"opening the journal in {options.state} ...", style="dim")
     async with open_journal(options.state, settings.journal, os.environ) as pool:
         store, queries = Store(pool), Queries(pool)

@@ -127,7 +127,7 @@ class _OrderEvent(Payload, frozen=True, kw_only=True):
             reason="" if order.expiry_reason == "0" else f"expiry reason {order.expiry_reason}",
         )
         executed = order.trade_id != 0 and order.last_quantity != 0
-        return (report, self._fill()) if executed else (report,)
+        return (self._fill(), report) if executed else (report,)
 
     def _fill(self) -> Fill:
         order = self.order
@@ -211,7 +211,7 @@ def read_market_frame(frame: bytes | str) -> tuple[MarketEvent | Acknowledged | 
 
 
 def read_user_frame(frame: bytes | str) -> tuple[UserEvent | ListenKeyExpired | Skipped, ...]:
-    """The events of one frame of a /private socket: an execution gives the order's report first, then the fill."""
+    """The events of one frame of a /private socket: an execution gives the fill first, so that the report counts it."""
     envelope, payload = _open(frame)
     match envelope.event:
         case "ORDER_TRADE_UPDATE":

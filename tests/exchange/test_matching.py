@@ -58,11 +58,11 @@ FILLS = {
         """e buy 1 @ 100 maker fee 0.02 pnl 0
            s sell 1 @ 89.9 taker fee 0.04495 pnl -10.1""",
     ),
-    "a limit jumped by a gap fills at the new price": (
+    "a limit jumped by a gap fills at its own price": (
         """last 100
            limit buy 2 @ 99 e
            gap 97""",
-        "e buy 2 @ 97 maker fee 0.0388 pnl 0",
+        "e buy 2 @ 99 maker fee 0.0396 pnl 0",
     ),
     "a target of a short is met on the way down": (
         """last 100
@@ -110,7 +110,7 @@ FILLS = {
            gap 90""",
         """b buy 1 @ 100.1 taker fee 0.05005 pnl 0
            s sell 1 @ 89.9 taker fee 0.04495 pnl -10.2
-           more buy 1 @ 90 maker fee 0.018 pnl 0""",
+           more buy 1 @ 98 maker fee 0.0196 pnl 0""",
     ),
     "two entries are netted at their average and a part is closed against it": (
         """last 100

@@ -73,7 +73,7 @@ def test_every_recorded_user_event_reads_as_what_it_is(shared_data: Path) -> Non
             events = read_user_frame(dump(enveloped))
             match event["e"]:
                 case "ORDER_TRADE_UPDATE":
-                    report = events[0]
+                    report = events[-1]
                     assert isinstance(report, OrderReport), provenance
                     assert (report.client_id, report.venue_id) == (event["o"]["c"], event["o"]["i"])
                     assert report.status == event["o"]["X"]
@@ -155,8 +155,8 @@ def test_modelled_frames_all_read_without_a_disagreement(shared_data: Path) -> N
         assert read_market_frame(path.read_bytes()), path.name
 
 
-def test_an_execution_is_a_report_and_then_a_fill() -> None:
-    report, fill = read_user_frame(dump(ORDER_EVENT))
+def test_an_execution_is_a_fill_and_then_the_report_that_counts_it() -> None:
+    fill, report = read_user_frame(dump(ORDER_EVENT))
     assert isinstance(report, OrderReport)
     assert (report.status, report.filled, report.at) == (VenueStatus.FILLED, Decimal("0.100"), 1742585119595)
     assert fill == Fill(
@@ -219,7 +219,7 @@ def test_an_unknown_word_or_an_odd_amount_is_named(change: dict[str, object]) ->
 def test_the_venues_own_words_for_its_own_orders_are_told_by_their_amounts(
     word: str, filled: str, status: VenueStatus
 ) -> None:
-    report, *_ = read_user_frame(dump(with_order(ORDER_EVENT, X=word, z=filled)))
+    *_, report = read_user_frame(dump(with_order(ORDER_EVENT, X=word, z=filled)))
     assert isinstance(report, OrderReport)
     assert report.status is status
 

@@ -137,7 +137,7 @@ class Engine(Admission):
         levels = market.by_mark
         if not levels.floor < mark < levels.ceiling:
             for level in levels.jumped(mark if start is None else start, mark):
-                self._meet(level, market, None)
+                self._meet(level, market)
         if self._account.holdings[symbol].quantity and self._is_underwater():
             self._liquidate()
 
@@ -252,14 +252,14 @@ class Engine(Admission):
             met = market.by_last.jumped(price if start is None else start, price)
             market.last = price
             for level in met:
-                self._meet(level, market, price)
+                self._meet(level, market)
             return
         low, high = min(start, price), max(start, price)
         for level in market.by_last.on_path(start, price):
             market.last = min(max(level.price, low), high)
-            self._meet(level, market, None)
+            self._meet(level, market)
 
-    def _meet(self, level: Level, market: Market, jumped_to: Decimal | None) -> None:
+    def _meet(self, level: Level, market: Market) -> None:
         """Let what waits at a level act, unless something earlier on the path has ended it."""
         algo = self.algos.get(level.venue_id)
         if algo is not None:
@@ -268,18 +268,15 @@ class Engine(Admission):
             return
         order = self.orders[level.venue_id]
         if order.is_open:
-            self._touch(order, market, jumped_to)
+            self._touch(order, market)
 
-    def _touch(self, order: Order, market: Market, jumped_to: Decimal | None) -> None:
-        price = order.price
-        if jumped_to is not None:
-            price = min(price, jumped_to) if order.buy else max(price, jumped_to)
+    def _touch(self, order: Order, market: Market) -> None:
         wanted = order.remaining
         if order.reduce_only:
             wanted = min(wanted, self._reducible(order.symbol, order.buy))
         if not order.executed:
             wanted = self._first_share(order, wanted, market)
-        self._fill(order, wanted, price, maker=True)
+        self._fill(order, wanted, order.price, maker=True)
 
     def _trigger(self, algo: Algo, market: Market) -> None:
         """The price came to a conditional order: send its market order, reduced to what the net position leaves."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -158,6 +159,8 @@ def market_of(options: SimulatorOptions) -> Market:
 
 async def run_simulator(options: SimulatorOptions) -> None:
     """Serve until SIGTERM, SIGINT, POST /_sim/stop or (where asked for) the end of stdin."""
+    if options.until_stdin_closes and not _stdin_tells_its_end():
+        raise OperatorError("until_stdin_closes: stdin is neither pipe nor socket, so no parent's end could be seen")
     simulator = Simulator(market_of(options), options)
     async with simulator.serving() as addresses, anyio.create_task_group() as group:
         await group.start(_stop_on_signal, simulator.stop, options.until_stdin_closes)
@@ -180,6 +183,11 @@ async def _stop_on_signal(stop: anyio.Event, is_child: bool, *, task_status: Tas
         async for number in signals:
             if number == signal.SIGTERM or not is_child:
                 stop.set()
+
+
+def _stdin_tells_its_end() -> bool:
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 async def _stop_when_stdin_closes(stop: anyio.Event) -> None:

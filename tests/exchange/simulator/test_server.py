@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -66,6 +67,29 @@ def test_it_says_where_it_listens_and_ends_when_told(child: bool, end: Callable[
             assert json.load(answer) == {"serverTime": addresses["start"]}
         end(started, addresses)
         assert started.wait(10) == 0
+
+
+def test_a_parent_may_hold_a_socket_instead_of_a_pipe() -> None:
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "1"], stdin=theirs.fileno(), stdout=subprocess.PIPE, text=True
+        ) as started,
+    ):
+        theirs.close()
+        assert started.stdout is not None
+        assert json.loads(started.stdout.readline())["symbols"] == ["BTCUSDT"]
+        ours.close()
+        assert started.wait(10) == 0
+
+
+def test_a_stdin_that_never_ends_is_refused() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+    )
+    assert finished.returncode != 0
+    assert "until_stdin_closes" in finished.stderr
 
 
 def test_control_c_in_a_shared_terminal_leaves_a_childs_end_to_its_parent() -> None:

@@ -184,7 +184,7 @@ def with_order(event: dict[str, Any], **changes: object) -> dict[str, Any]:
 
 
 def test_a_trade_without_commission_costs_nothing_and_half_a_commission_is_a_fault() -> None:
-    _, fill = read_user_frame(dump(without(ORDER_EVENT, "n", "N")))
+    fill, _ = read_user_frame(dump(without(ORDER_EVENT, "n", "N")))
     assert isinstance(fill, Fill)
     assert fill.fee == 0
     with pytest.raises(VenueDisagrees):

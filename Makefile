@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do "$$p" -c 'import sys; sys.exit(sys.ver
 	&& { command -v "$$p"; break; }; done)
 # TORCH_INDEX: an index of CPU builds of torch. The build on PyPI for Linux x86-64 brings several GB of CUDA with it.
 TORCH_INDEX ?=
-VARIANTS ?= deploy/variants/btc.toml deploy/variants/eth.toml deploy/variants/sol.toml
+VARIANTS ?= deploy/variants
 ARGS ?=
 
 VENV := .venv

@@ -4,7 +4,6 @@ Everything passes one pipeline: structlog, the standard library's loggers (SDK, 
 warnings, and exceptions that nobody caught.
 """
 
-import json
 import logging
 import logging.handlers
 import os
@@ -30,11 +29,11 @@ _OURS = frozenset({"bot", "plugins", "__main__"})
 
 _SECRET_NAME = (
     r"x-mbx-apikey|api[_-]?key|(?:api|client)?[_-]?secret(?:[_-]?key)?|signature|listen[_-]?key|passw(?:or)?d"
-    r"|private[_-]?key|(?:\w{1,20}[_-])?token"
+    r"|private[_-]?key|token"
 )
 _SECRET_KEY = re.compile(rf"(?i)(?:.*[_-])?(?:{_SECRET_NAME}|authorization|dsn)")
 # a signed query or body, all of it
-_SIGNED = re.compile(r"""(?i)[^\s"'<>?]*\bsignature(?:=|%3D)[^\s"'<>\\]*""")
+_SIGNED = re.compile(r"""(?i)(?<![^\s"'<>?])[^\s"'<>?]*\bsignature(?:=|%3D)[^\s"'<>\\]*""")
 _PATTERNS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), HIDDEN),
     (re.compile(r"""(?i)(authorization\\*["']?\s*[:=]\s*\\*["']?)(?:\w+ )?[^\s"'\\,}]+"""), rf"\1{HIDDEN}"),
@@ -42,27 +41,43 @@ _PATTERNS = (
         re.compile(rf"""(?i)((?:{_SECRET_NAME})\\*["']?\s*(?:[:=]|%3D)\s*(?:b?\\*["'])?)[^\s"'&,;)}}\]\\]+"""),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"""(\w+://[^\s:/@"']*:)[^\s"']+@"""), rf"\1{HIDDEN}@"),
+    (re.compile(r"""(://[^\s:/@"']*:)[^\s"']+@"""), rf"\1{HIDDEN}@"),
     # what the venue's keys and listen keys look like; a plain hex digest is none of them
     (re.compile(r"(?<![A-Za-z0-9])(?![0-9a-f]{64})[A-Za-z0-9]{60,68}(?![A-Za-z0-9])"), HIDDEN),
 )
 
-_protected: set[str] = set()
+_protected: dict[str, re.Pattern[str]] = {}  # by value, the longest first
 
 
 def protect(value: str | bytes) -> None:
-    """Never print `value` from now on, nor its quoted, escaped or encoded forms. Shorter than 4 characters: no effect.
+    """Never print `value` from now on, however quoted, escaped or encoded. Shorter than 4 characters: no effect.
 
     Of a value of several lines each long line is protected too.
     """
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    for part in {text, text.strip(), *(line.strip() for line in text.splitlines() if len(line) > 2 * _SHORTEST)}:
+    for part in (text, text.strip(), *(line.strip() for line in text.splitlines() if len(line) > 2 * _SHORTEST)):
         if len(part) >= _SHORTEST:
-            escaped = json.dumps(part)[1:-1]
-            twice = json.dumps(escaped)[1:-1]
-            plain = json.dumps(part, ensure_ascii=False)[1:-1]
-            url = (urllib.parse.quote(part), urllib.parse.quote(part, safe=""), urllib.parse.quote_plus(part))
-            _protected.update({part, escaped, twice, plain, repr(part)[1:-1], repr(part.encode())[2:-1], *url})
+            _protected[part] = re.compile("".join(map(_any_form, part)))
+    for part in sorted(_protected, key=len, reverse=True):
+        _protected[part] = _protected.pop(part)
+
+
+def _any_form(char: str) -> str:
+    """A pattern for one character as text, JSON, a repr, or a URL shows it, nested however deep."""
+    if char.isascii() and char.isalnum():
+        return char
+    octets, units = char.encode("utf-8", "surrogatepass"), char.encode("utf-16-be", "surrogatepass")
+    forms = [
+        r"\\+" if char == "\\" else rf"\\*{re.escape(char)}",
+        "(?i:" + "".join(f"%(?:25)*{octet:02x}" for octet in octets) + ")",
+        "(?i:" + "".join(rf"\\+x{octet:02x}" for octet in octets) + ")",
+        "(?i:" + "".join(rf"\\+u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)) + ")",
+    ]
+    if char == " ":
+        forms.append(r"\+")
+    if char in "\n\r\t":
+        forms.append(r"\\+" + repr(char)[-2])
+    return f"(?:{'|'.join(forms)})"
 
 
 def protect_dsn(dsn: str) -> None:
@@ -77,8 +92,8 @@ def protect_dsn(dsn: str) -> None:
 
 def scrub(text: str) -> str:
     """`text` without protected values and without what looks like a secret."""
-    for value in sorted(_protected, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
+    for form in _protected.values():
+        text = form.sub(HIDDEN, text)
     if "signature" in text.lower():
         text = _SIGNED.sub(HIDDEN, text)
     for pattern, replacement in _PATTERNS:
@@ -115,7 +130,7 @@ def _redact_entry(key: str, value: Any, depth: int) -> Any:
 
 
 def _redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    return {key: _redact_entry(key, value, 1) for key, value in event.items()}
+    return {scrub(key): _redact_entry(key, value, 1) for key, value in event.items()}
 
 
 def _name_first(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -54,7 +54,7 @@ WITH start AS (
 ), days AS (
     SELECT day::date AS day, day AT TIME ZONE 'UTC' AS begin, (day + interval '1 day') AT TIME ZONE 'UTC' AS finish
     FROM generate_series(
-        coalesce((SELECT max(day) - 2 FROM bot.daily_log),
+        coalesce((SELECT min(day) FROM (SELECT day FROM bot.daily_log ORDER BY day DESC LIMIT 3) AS latest),
                  (SELECT (min(at) AT TIME ZONE 'UTC')::date FROM (
                      SELECT min(cycle_at) AS at FROM bot.signal_log UNION ALL SELECT min(at) FROM booked) AS all_times)
         )::timestamp, ($1::timestamptz AT TIME ZONE 'UTC')::date, interval '1 day') AS day

@@ -107,7 +107,7 @@ async def _trade(options: RunOptions, parts: Parts, loaded: Loaded, queries: Que
         started_at = venue.clock.now()
         await session.trade(venue)
         told = await venue.replay.facts() if venue.replay is not None else None
-        span = (told.started_at if told is not None and not options.keep else started_at, venue.clock.now())
+        span = (told.started_at if told is not None else started_at, venue.clock.now())
     facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
@@ -130,8 +130,10 @@ async def _facts(
 ) -> RunFacts:
     journal = await queries.run_facts()
     start = journal.ledger.starting_wallet or Decimal(0)
-    curve = tuple((point.at, point.wallet) for point in await queries.equity_curve())
-    equity = ((span[0], start), *curve)
+    if told is not None:
+        equity = told.equity
+    else:  # of a real venue only what was realised is on record
+        equity = ((span[0], start), *((point.at, point.wallet) for point in await queries.equity_curve()))
     return RunFacts(
         venue=options.venue,
         started_at=span[0],

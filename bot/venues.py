@@ -47,6 +47,7 @@ class SimulatorReport(msgspec.Struct, frozen=True):
     now: int
     naked_seconds: float
     sessions: int
+    equity: tuple[tuple[int, Decimal], ...]  # hourly, open positions at their marks
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
-"""What really happened, for those who check a bot: the log, the ledger, time without a stop, the deepest drawdown."""
+"""What really happened, for those who check a bot: the log, the ledger, time without a stop, equity."""
 
 import hashlib
 from decimal import Decimal
 from typing import Any
 
+from bot.clock import HOUR_MS
 from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import ZERO, AlgoUpdated, EngineEvent, OrderUpdated
 from bot.venue import Fill
@@ -80,18 +81,23 @@ class Cover:
         self.naked_ms += elapsed_ms * len(self._exposed)
 
 
-class Drawdown:
-    """The largest fall of equity from its peak, as a share of the peak."""
+class Equity:
+    """The wallet with the open positions at their marks: hour by hour, and its largest fall as a share of the peak."""
 
     def __init__(self, equity: Decimal) -> None:
         self._peak = float(equity)
+        self._hour = -1
         self.deepest = 0.0
+        self.curve: list[tuple[int, str]] = []  # ms UTC, USDT; the first of each hour
 
-    def see(self, equity: Decimal) -> None:
+    def see(self, at: int, equity: Decimal) -> None:
         value = float(equity)
         self._peak = max(self._peak, value)
         if self._peak > 0:
             self.deepest = max(self.deepest, 1 - value / self._peak)
+        if at // HOUR_MS > self._hour:
+            self._hour = at // HOUR_MS
+            self.curve.append((at, plain(equity)))
 
 
 class Ledger:

@@ -12,7 +12,7 @@ from bot.exchange.simulator.candles import Candles
 from bot.exchange.simulator.market import Market, PriceStep
 from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
-from bot.exchange.simulator.truth import Cover, Drawdown, Ledger, TruthLog, plain
+from bot.exchange.simulator.truth import Cover, Equity, Ledger, TruthLog, plain
 from bot.exchange.wire import INTERVAL_MS
 
 FUNDING_MS = 8 * HOUR_MS
@@ -53,7 +53,7 @@ class World:
         self.log = TruthLog()
         self.ledger = Ledger(self.engine)
         self.cover = Cover(self.engine)
-        self.drawdown = Drawdown(wallet)
+        self.equity = Equity(wallet)
         self.quotes: dict[str, Quote] = {}
         self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
         self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
@@ -114,7 +114,7 @@ class World:
         """Move one price by hand, with a gap, and tell the streams."""
         self._print(symbol, price, gap=True)
         self.settle()
-        self.drawdown.see(self.engine.wallet + self.engine.unrealized_pnl())
+        self.equity.see(self.now, self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
 
@@ -140,7 +140,8 @@ class World:
             "realized_pnl": plain(engine.realized_pnl),
             "fees": plain(engine.fees),
             "funding": plain(engine.funding),
-            "max_drawdown": self.drawdown.deepest,
+            "max_drawdown": self.equity.deepest,
+            "equity": self.equity.curve,
         }
 
     def _play(self, step: PriceStep) -> None:
@@ -152,7 +153,7 @@ class World:
         for bar in step.closed:
             self.candles.close(bar)
         self.settle()
-        self.drawdown.see(self.engine.wallet + self.engine.unrealized_pnl())
+        self.equity.see(self.now, self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market([symbol for symbol, _, _ in step.prices])
 
     def _pass_time(self, now: int) -> None:

@@ -1,6 +1,6 @@
 """The desk's book, pure: positions and their orders, what reports and executions do to them, what cover they need."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -56,14 +56,15 @@ class PositionBook:
         """Signed open quantity of our positions."""
         return sum((p.open_quantity * p.side.sign for p in self.open_positions(symbol)), ZERO)
 
-    def next_expiry(self) -> int | None:
-        """When the next resting entry's time to live ends."""
-        expiries = [
-            position.expires_at
-            for position in self.open_positions()
-            if self.legs(position.position_id, Leg.ENTRY, True)
-        ]
-        return min(expiries, default=None)
+    def expired_entries(self, now: int) -> list[OrderRow]:
+        """Entries that rest beyond their time to live."""
+        held = [position for position in self.open_positions() if position.expires_at <= now]
+        return [row for position in held for row in self.legs(position.position_id, Leg.ENTRY, live=True)]
+
+    def next_expiry(self, asked_again: Container[str] = ()) -> int | None:
+        """When the next resting entry's time to live ends, `asked_again` (client ids) left out."""
+        resting = [row for row in self.live_orders() if row.leg is Leg.ENTRY and row.client_id not in asked_again]
+        return min((self.positions[row.position_id].expires_at for row in resting), default=None)
 
     # -- intents
 

@@ -7,7 +7,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import MINUTE_MS, Alarm, Clock
+from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import (
@@ -270,9 +270,8 @@ class Desk:
     # -- time
 
     def _set_alarm(self) -> None:
-        times = [*self._sender.recheck_at.values()]
-        if (expiry := self.book.next_expiry()) is not None:
-            times.append(expiry)
+        expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
+        times = [*self._sender.recheck_at.values(), *([] if expiry is None else [expiry])]
         self._alarm.set(min(times, default=None))
 
     async def _on_alarm(self) -> None:
@@ -285,11 +284,11 @@ class Desk:
             elif (row := self.book.orders.get(client_id)) is not None and row.state in LIVE:
                 await self._sender.ask(row, last_time=True)
                 await self._tend([self.book.positions[row.position_id]])
-        expired = [p for p in self.book.open_positions() if p.expires_at <= now]
-        for position in expired:
-            rows = self.book.legs(position.position_id, Leg.ENTRY, live=True)
-            if rows:
-                await self._tend([position], drop=[row for row in rows if row.client_id not in self._sender.recheck_at])
+        for row in self.book.expired_entries(now):
+            if row.client_id not in self._sender.recheck_at:
+                await self._tend([self.book.positions[row.position_id]], drop=[row])
+                if row.state in LIVE:
+                    self._sender.recheck(row.client_id, RECHECK_MS)
         for position_id in self.book.forget_closed():
             self._outcomes.pop(position_id, None)
 
@@ -336,6 +335,7 @@ class Desk:
         naked = [p for p in positions if p.status is PositionStatus.OPEN and self.book.cover(p, self._clock.now())]
         for position in naked:
             self._tell("position_unprotected", Severity.ERROR, position_id=position.position_id, symbol=position.symbol)
+            self._sender.recheck(RECONCILE, SECOND_MS)
         return sent
 
     def _after_refusal(self, row: OrderRow) -> None:

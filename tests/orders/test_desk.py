@@ -26,7 +26,7 @@ from bot.messages import (
 from bot.orders.book import PositionBook
 from bot.orders.desk import Desk, DeskMessage
 from bot.streams import Activity, Overflow, Stream
-from bot.venue import Instrument, OrderReport, OrderRequest, UserStreamUp
+from bot.venue import Book, Instrument, OrderReport, OrderRequest, UserStreamUp
 from tests.orders.memory_store import MemoryStore
 
 D = Decimal
@@ -57,6 +57,8 @@ class FaultyTrading(PaperTrading):
         super().__init__(engine, publish)
         self.lose: dict[str, str] = {}  # by the client id's end
         self.refuse: dict[str, int] = {}
+        self.deaf_to_cancels = False
+        self.cancels = 0
         self.sent: list[str] = []
 
     async def place(self, request: OrderRequest) -> OrderReport:
@@ -70,6 +72,12 @@ class FaultyTrading(PaperTrading):
         if self.lose.get(end) == "after":
             raise OutcomeUnknown("lost after the venue acted")
         return report
+
+    async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
+        self.cancels += 1
+        if self.deaf_to_cancels:
+            raise OutcomeUnknown("lost before the venue acted")
+        return await super().cancel(symbol, client_id, book)
 
 
 class World:
@@ -200,6 +208,23 @@ async def test_an_entry_that_does_not_fill_is_cancelled_when_its_hour_is_over() 
         assert world.live() == []
     assert world.outcome().fill_status == "expired"
     assert world.position().exit_reason == "not_filled"
+
+
+async def test_a_cancel_that_gets_lost_is_tried_again_after_a_pause_and_not_in_a_storm() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter()
+        world.port.deaf_to_cancels = True
+        world.move(50_100, minutes=60)
+        await world.quiet()
+        assert (world.port.cancels, world.live()) == (1, ["e0"])
+        world.move(50_100, minutes=1)
+        await world.quiet()
+        assert (world.port.cancels, world.live()) == (2, ["e0"])
+        world.port.deaf_to_cancels = False
+        world.move(50_100, minutes=1)
+        await world.quiet()
+        assert world.live() == []
 
 
 async def test_a_partial_fill_is_covered_at_once_and_the_rest_as_it_comes() -> None:

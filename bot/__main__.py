@@ -1,15 +1,16 @@
 """The command line: one command = one call."""
 
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bot.errors import ModelRefused, OperatorError, VenueError
 
+PROGRAM = "python -m bot"
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 DEFAULT_VARIANTS = Path("deploy/variants")
 DEFAULT_CONFIG = Path("deploy/bot.toml")
 EXAMPLES = """
@@ -33,26 +34,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.\n" + EXAMPLES,
 )
-train_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train models.")
+journal_app = typer.Typer(rich_markup_mode=None, help="Print what the bot saw, decided and did, newest first.")
+train_app = typer.Typer(rich_markup_mode=None, help="Train models.")
+app.add_typer(journal_app, name="journal")
 app.add_typer(train_app, name="train")
+GROUPS = ("journal", "train")
 
 State = Annotated[
     Path, typer.Option("--state", envvar="BOT_STATE", help="State directory: database, bars, logs, reports.")
 ]
-Config = Annotated[Path, typer.Option("--config", help="The bot's own settings; a missing default file is fine.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help=f"The bot's own settings.  [default: {DEFAULT_CONFIG}, where it exists]")
+]
 PluginFolders = Annotated[list[Path], typer.Option("--plugins", help="A further folder of plugins; may repeat.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
-Variants = Annotated[list[Path], typer.Argument(help="Variant files, or folders of them.", show_default=False)]
+Limit = Annotated[int, typer.Option(min=1, help="At most so many rows, the newest.")]
+Variant = Annotated[str | None, typer.Option(help="Only of this variant.")]
+Symbol = Annotated[str | None, typer.Option(help="Only of this symbol.")]
+Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints instead of the shipped one.")]
 
 
 @app.command()
 def run(
     variants: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     venue: Annotated[str, typer.Option(help="replay | demo | live")] = "replay",
-    config: Config = DEFAULT_CONFIG,
+    config: Config = None,
     state: State = Path("var"),
     plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it
-    checkpoints: Annotated[Path | None, typer.Option(help="Folder of checkpoints instead of the shipped one.")] = None,
+    checkpoints: Checkpoints = None,
     bars: Annotated[Path | None, typer.Option(help="Replay: folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Replay: first day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Replay: the day after the last one.")] = None,
@@ -74,7 +83,7 @@ def run(
     options = RunOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         venue=venue,
-        config=config,
+        config=_config(config),
         state=state,
         plugins=tuple(plugins),
         checkpoints=checkpoints,
@@ -89,14 +98,14 @@ def run(
 @app.command()
 def check(
     paths: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
-    config: Config = DEFAULT_CONFIG,
+    config: Config = None,
     plugins: PluginFolders = [],  # noqa: B006  # as above
     as_json: Json = False,
 ) -> None:
     """Validate files and plugins, and print each variant with every default and where it comes from."""
     from bot.variants.check import check as resolve_all
 
-    resolve_all(paths or [DEFAULT_VARIANTS], config, plugins, as_json)
+    resolve_all(paths or [DEFAULT_VARIANTS], _config(config), plugins, as_json)
 
 
 @app.command()
@@ -131,35 +140,199 @@ def simulator(
     serve(market.options(tuple(symbol), wallet, port, until_stdin_closes=until_stdin_closes))
 
 
+@app.command()
+def plugins(
+    folders: PluginFolders = [],  # noqa: B006  # as above
+    as_json: Json = False,
+) -> None:
+    """List the plugins that were found: kind, options with their defaults, and where they are from."""
+    from bot.commands.plugins import list_plugins
+
+    list_plugins(folders, as_json)
+
+
+@app.command()
+def model(
+    base: Annotated[str | None, typer.Argument(help="A model other than the configured one.")] = None,
+    config: Config = None,
+    checkpoints: Checkpoints = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what model is loaded, from where, under which licence, and how it scored beside a 24-hour reversal."""
+    from bot.commands.model import print_model
+
+    print_model(_config(config), checkpoints, base, as_json)
+
+
+@journal_app.command("signals")
+def journal_signals(
+    variant: Variant = None,
+    symbol: Symbol = None,
+    decision: Annotated[str | None, typer.Option(help="enter | refuse")] = None,
+    limit: Limit = 50,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """One row for every variant, symbol and cycle, acted on or not."""
+    from bot.commands.journal import Reading, print_signals
+
+    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
+    print_signals(reading, variant, symbol, decision)
+
+
+@journal_app.command("positions")
+def journal_positions(
+    variant: Variant = None,
+    symbol: Symbol = None,
+    status: Annotated[str | None, typer.Option(help="pending | open | closing | closed")] = None,
+    limit: Limit = 50,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Entries with their stop, target and result."""
+    from bot.commands.journal import Reading, print_positions
+
+    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
+    print_positions(reading, variant, symbol, status)
+
+
+@journal_app.command("orders")
+def journal_orders(
+    symbol: Symbol = None,
+    position: Annotated[str | None, typer.Option(help="Only of this position id.")] = None,
+    order_state: Annotated[str | None, typer.Option(help="Only in this state, as working or filled.")] = None,
+    limit: Limit = 50,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Every order that was meant to be sent, and what became of it."""
+    from bot.commands.journal import Reading, print_orders
+
+    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
+    print_orders(reading, symbol, position, order_state)
+
+
+@journal_app.command("fills")
+def journal_fills(
+    symbol: Symbol = None,
+    position: Annotated[str | None, typer.Option(help="Only of this position id.")] = None,
+    limit: Limit = 50,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Executions, and the position each was booked to."""
+    from bot.commands.journal import Reading, print_fills
+
+    print_fills(Reading(state=state, config=_config(config), limit=limit, as_json=as_json), symbol, position)
+
+
+@journal_app.command("events")
+def journal_events(
+    name: Annotated[str | None, typer.Option(help="Only events of this name.")] = None,
+    severity: Annotated[str | None, typer.Option(help="info | warning | error")] = None,
+    limit: Limit = 50,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """What an operator may want to know: starts, stops, gaps, refusals, differences."""
+    from bot.commands.journal import Reading, print_events
+
+    print_events(Reading(state=state, config=_config(config), limit=limit, as_json=as_json), name, severity)
+
+
+@journal_app.command("days")
+def journal_days(limit: Limit = 50, state: State = Path("var"), config: Config = None, as_json: Json = False) -> None:
+    """One row for each UTC day."""
+    from bot.commands.journal import Reading, print_days
+
+    print_days(Reading(state=state, config=_config(config), limit=limit, as_json=as_json))
+
+
+@train_app.command("base")
+def train_base(
+    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for weights and manifest; its name is the model's.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="One seed means one result.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Windows in a step.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; part of what the result depends on.")] = None,
+    cutoff: Annotated[str | None, typer.Option(help="Training ends, validation begins; as 2024-10-01.")] = None,
+    validation_to: Annotated[str | None, typer.Option(help="Validation ends, the test begins.")] = None,
+    test_to: Annotated[str | None, typer.Option(help="The test ends.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small model of the TimesFM 2.5 architecture from nothing. What is left out is the shipped recipe's."""
+    from bot.commands.train import options, train
+
+    days = {"cutoff": cutoff, "validation_to": validation_to, "test_to": test_to}
+    numbers = {"seed": seed, "steps": steps, "batch": batch, "threads": threads}
+    train(options(tuple(bars), out, days, numbers), as_json)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; `python -m bot VARIANT.toml` means `run VARIANT.toml`. Returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0].endswith(".toml"):
         words.insert(0, "run")
+    if not words or words in ([group] for group in GROUPS):
+        words.append("--help")
     try:
-        result = app(args=words, standalone_mode=False, prog_name="python -m bot")
+        status = app(args=words, standalone_mode=False, prog_name=PROGRAM)
+    except typer.TyperException as error:
+        return _say(_usage(error), 2)
     except (OperatorError, ModelRefused) as error:
         return _say(str(error), 2)
-    except typer.Exit as exit_:
-        return exit_.exit_code
     except (VenueError, OSError) as error:
         return _say(f"{type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        return _say("interrupted", 1)
-    return int(result or 0)
+    except BaseExceptionGroup as group:
+        return _of_group(group)
+    return _say("interrupted", 1) if status == INTERRUPTED else int(status or 0)
 
 
-def _say(line: str, status: int) -> int:
-    if line:
-        print(line, file=sys.stderr)
+def _of_group(group: BaseExceptionGroup[BaseException]) -> int:
+    """A task group wraps what ends it: one line for the operator's fault or the venue's, else it is a crash of ours."""
+    leaves = list(_leaves(group))
+    for leaf in leaves:
+        if isinstance(leaf, OperatorError | ModelRefused):
+            return _say(str(leaf), 2)
+    for leaf in leaves:
+        if not isinstance(leaf, VenueError | OSError):
+            raise group
+    return _say(f"{type(leaves[0]).__name__}: {leaves[0]}", 1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Typer's own word on the command line, and where to read what is allowed."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = PROGRAM if context is None else context.command_path
+    return f"{error.format_message().rstrip('.')}; see {command} --help"
+
+
+def _config(given: Path | None) -> Path:
+    if given is not None and not given.is_file():
+        raise OperatorError(f"--config {given}: no such file")
+    return given or DEFAULT_CONFIG
+
+
+def _say(text: str, status: int) -> int:
+    """One line on stderr; none where a child process has said it already."""
+    if text:
+        print(" ".join(text.split()), file=sys.stderr)
     return status
 
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
-
-
-Printer = Callable[[Any], None]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -94,6 +94,7 @@ class Conductor:
             await response.close(code=1002, message=b"hello expected")
             return response
         self._link = Link(response, digest=hello.digest)
+        self._world.cover.attended = True
         self.sessions += 1
         self._world.log.add(self._world.now, "lockstep_connected", session=self.sessions)
         try:
@@ -103,20 +104,25 @@ class Conductor:
         finally:
             self._link = None
             self._wake_at = None
+            self._world.cover.attended = False
         self._world.log.add(self._world.now, "lockstep_lost", session=self.sessions)
         if self._pace is None and not self._world.ended:
             self._go_on_alone()
         return response
 
     async def _lockstep(self, link: Link) -> None:
-        while True:
-            answer = await self._agree(link)
-            if answer is None:
-                return
+        answer = await self._agree(link)
+        if answer is not None and not self._world.ended:
+            self._world.publish_marks()  # to streams that were opened after the last price
+            await self._hub.flush()
+            if self._hub.frames != answer.frames:
+                answer = await self._agree(link)
+        while answer is not None:
             if self._world.ended:
                 await link.answer()
                 return
             self._world.advance(self._world.next_moment(answer.wake_at))
+            answer = await self._agree(link)
 
     async def _agree(self, link: Link) -> Digested | None:
         """Tick until the bot has handled every frame that was sent; the market stands still meanwhile."""

@@ -62,7 +62,9 @@ class Cover:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._exposed: set[str] = set()
+        self.attended = False  # a bot is connected
         self.naked_ms = 0
+        self.naked_attended_ms = 0
 
     def measure(self, symbol: str) -> None:
         """Look again at a symbol whose position or stops changed."""
@@ -78,7 +80,10 @@ class Cover:
             self._exposed.discard(symbol)
 
     def pass_time(self, elapsed_ms: int) -> None:
-        self.naked_ms += elapsed_ms * len(self._exposed)
+        naked_ms = elapsed_ms * len(self._exposed)
+        self.naked_ms += naked_ms
+        if self.attended:
+            self.naked_attended_ms += naked_ms
 
 
 class Equity:
@@ -105,8 +110,6 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._digest = hashlib.sha256()
-        self._digested = 0
 
     @property
     def version(self) -> tuple[int, int]:
@@ -114,12 +117,9 @@ class Ledger:
         return len(self._engine.fills), len(self._engine.income)
 
     def digest(self) -> str:
-        """sha256 over one line for each fill, in order."""
-        fills = self._engine.fills
-        for fill in fills[self._digested :]:
-            self._digest.update(fill_line(fill).encode())
-        self._digested = len(fills)
-        return self._digest.hexdigest()
+        """sha256 over one line for each fill, by symbol and trade id."""
+        fills = sorted(self._engine.fills, key=lambda fill: (fill.symbol, fill.trade_id))
+        return hashlib.sha256("".join(map(fill_line, fills)).encode()).hexdigest()
 
     def summary(self, *, digest: bool) -> dict[str, Any]:
         engine = self._engine

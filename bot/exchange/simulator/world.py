@@ -119,7 +119,7 @@ class World:
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
 
     def publish_marks(self) -> None:
-        """Repeat the mark prices; at a slow pace a client expects one each second."""
+        """Repeat the mark prices, as the real exchange does each second: nobody need wait for the next price."""
         for symbol in self.quotes:
             self._publish_mark(symbol)
 
@@ -131,6 +131,7 @@ class World:
             "ended": self.ended,
             "simulated_days": (self.now - self.market.start) / DAY_MS,
             "naked_seconds": self.cover.naked_ms / SECOND_MS,
+            "naked_seconds_connected": self.cover.naked_attended_ms / SECOND_MS,
             "orders": self.accepted,
             "fills": len(engine.fills),
             "rejections": self.rejected,

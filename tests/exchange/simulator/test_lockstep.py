@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 import pytest
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
@@ -81,7 +82,7 @@ async def test_a_day_is_played_to_its_end_and_every_bar_closes_once_before_the_n
                     break
         start, end = exchange.addresses.start, exchange.addresses.end
         steps = sorted({t + part for t in range(start, end, 300_000) for part in (0, 75_000, 150_000, 299_999)})
-        assert times == [*steps, end]
+        assert list(dict.fromkeys(times)) == [*steps, end]
         klines: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for event in follower.events:
             klines[event["stream"]].append(event["data"].get("k"))
@@ -170,12 +171,23 @@ async def test_the_ledger_carries_a_digest_of_all_fills(running: Any, following:
         lines = "".join(
             f"{fill['symbol']}|{fill['trade_id']}|{'BUY' if fill['buy'] else 'SELL'}|{fill['price']}|"
             f"{fill['quantity']}|{fill['fee']}|{fill['realized_pnl']}\n"
-            for fill in full["fills_list"]
+            for fill in sorted(full["fills_list"], key=lambda fill: (fill["symbol"], fill["trade_id"]))
         )
+        assert [fill["symbol"] for fill in full["fills_list"]] == ["BTCUSDT", "ETHUSDT", "BTCUSDT"]
         assert ledger["fills"] == 3
         assert ledger["fills_digest"] == hashlib.sha256(lines.encode()).hexdigest() == full["fills_digest"]
         money = {name: Decimal(ledger[name]) for name in ("wallet", "realized_pnl", "fees", "funding")}
         assert money["wallet"] == 10_000 + money["realized_pnl"] - money["fees"] + money["funding"]
+
+
+async def test_a_bot_learns_the_mark_before_the_next_price(running: Any, following: Any) -> None:
+    async with running() as exchange, following(exchange) as follower:
+        async with exchange.stream("/market/stream?streams=btcusdt@markPrice@1s") as market:
+            await follower.digested(await follower.tick())
+            tick = await follower.tick()
+            assert (tick["now"], tick["frames"]) == (exchange.addresses.start, 1)
+            await follower.read(market, 1)
+        assert Decimal(follower.events[0]["data"]["p"]) == exchange.last("BTCUSDT")
 
 
 async def test_a_lost_bot_stops_the_world_and_the_next_one_finds_everything(running: Any, following: Any) -> None:
@@ -225,6 +237,22 @@ async def test_time_without_a_stop_is_counted_for_the_uncovered_part(running: An
         await exchange.signed("DELETE", "/fapi/v1/algoOrder", clientAlgoId="second")
         world.advance(world.now + 5_000)
         assert (await exchange.control("report"))["naked_seconds"] == 15.0
+
+
+async def test_time_without_a_stop_is_told_apart_by_whether_a_bot_was_connected(running: Any, following: Any) -> None:
+    async with running() as exchange:
+        world = exchange.simulator.world
+        await exchange.market("BTCUSDT", "BUY", "0.010")
+        world.advance(world.now + 4_000)
+        async with following(exchange) as follower:
+            await follower.tick()
+            world.advance(world.now + 3_000)
+        with anyio.fail_after(10):
+            while exchange.simulator.world.log.after(-1)[-1]["what"] != "lockstep_lost":
+                await anyio.lowlevel.checkpoint()
+        world.advance(world.now + 2_000)
+        report = await exchange.control("report")
+        assert (report["naked_seconds"], report["naked_seconds_connected"]) == (9.0, 3.0)
 
 
 async def test_at_a_pace_the_market_plays_by_itself_and_tells_who_listens(running: Any, following: Any) -> None:

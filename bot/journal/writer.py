@@ -45,10 +45,9 @@ class JournalWriter:
             raise
 
     async def _finish(self) -> None:
-        waiting = self._inbox.receive_waiting()
-        if waiting:
+        while waiting := self._inbox.receive_waiting():
             await self._write(waiting)
-        self._inbox.done()
+            self._inbox.done()
         if self._latest is not None:
             await self._records.write_days(self._latest)
 

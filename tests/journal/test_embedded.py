@@ -260,3 +260,19 @@ for state in (pathlib.Path(sys.argv[1]) / "short", pathlib.Path(sys.argv[1]) / "
         assert ended.returncode == 0, ended.stderr.decode()
     finally:
         shutil.rmtree(home)
+
+
+async def test_a_database_of_another_postgresql_is_refused_and_left_alone(fresh_state: Path) -> None:
+    place = embedded.locate(fresh_state)
+    place.data.mkdir()
+    (place.data / "PG_VERSION").write_text("17\n")
+    with pytest.raises(OperatorError, match="made by PostgreSQL 17"):
+        async with embedded.running(fresh_state):
+            pass
+    assert os.listdir(place.data) == ["PG_VERSION"]
+
+
+def test_a_state_directory_that_cannot_be_one_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OperatorError, match="cannot be the state directory: "):
+        embedded.locate(tmp_path / "file" / "state")

@@ -9,6 +9,7 @@ from bot.config import JournalTable
 from bot.errors import OperatorError, OurFault
 from bot.journal.connection import open_journal
 from bot.journal.migrations import Migration, migrate, require_current, shipped
+from tests.journal.conftest import CHECKOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +95,7 @@ async def test_a_database_made_by_an_edited_file_is_refused(connection: asyncpg.
 async def test_a_reader_is_told_to_start_the_bot_first(connection: asyncpg.Connection) -> None:
     with pytest.raises(OperatorError, match="no journal yet"):
         await require_current(connection)
-    await migrate(connection, shipped()[:0] or shipped()[:1])
+    await migrate(connection)
     await connection.execute("DELETE FROM bot.migrations")
     with pytest.raises(OperatorError, match="older version"):
         await require_current(connection)
@@ -115,3 +116,19 @@ def test_files_that_are_not_numbered_from_one_without_a_gap_are_our_fault(tmp_pa
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(OurFault, match="without a gap"):
         shipped(tmp_path)
+
+
+async def test_the_manual_names_every_column_in_the_words_of_the_database(connection: asyncpg.Connection) -> None:
+    await migrate(connection)
+    rows = await connection.fetch(
+        """SELECT relname, attname, col_description(pg_class.oid, attnum) AS words FROM pg_class
+           JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+           WHERE relnamespace = 'bot'::regnamespace AND relkind = 'r' ORDER BY relname, attnum"""
+    )
+    manual = (CHECKOUT / "docs" / "journal.md").read_text(encoding="utf-8").split("### bot.")
+    sections = {section.split("\n", 1)[0]: section for section in manual[1:]}
+    for table, column, words in rows:
+        assert any(
+            line.startswith(f"| `{column}` |") and line.endswith(f"| {words} |")
+            for line in sections[table].splitlines()
+        ), (table, column, words)

@@ -8,6 +8,7 @@ from bot.journal.records import Records
 from bot.journal.store import Store
 from bot.messages import BotEvent, PositionStatus, Severity
 from bot.venue import Leg, OrderState
+from tests.journal.conftest import CHECKOUT
 from tests.journal.rows import AT, fill, funding, order, position, signal
 
 pytestmark = pytest.mark.anyio
@@ -104,3 +105,12 @@ async def test_the_facts_of_a_run_add_up(pool: asyncpg.Pool, queries: Queries) -
         EquityPoint(AT + 3, Decimal(825)),
         EquityPoint(AT + 3, Decimal("824.5")),
     ]
+
+
+async def test_the_questions_of_the_manual_can_be_asked(pool: asyncpg.Pool) -> None:
+    await Records(pool).write([signal(), signal("s2", decision="refuse")])
+    asked = (CHECKOUT / "docs" / "journal.md").read_text(encoding="utf-8").split("```sql\n")[1].split("```")[0]
+    questions = [question for question in asked.split(";") if question.strip()]
+    assert len(questions) >= 3
+    for question in questions:
+        await pool.fetch(question)

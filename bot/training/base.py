@@ -25,7 +25,7 @@ from bot.training.objective import (
     start_module,
 )
 
-SPEC_NANO = ModelSpec(layers=4, model_dims=160, hidden_dims=160, heads=4, quantile_patch=128)
+SPEC_NANO = ModelSpec(layers=4, model_dims=128, hidden_dims=128, heads=4, quantile_patch=128)
 
 
 def utc_ms(day: str) -> int:
@@ -38,8 +38,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bars: tuple[Path, ...]  # a later directory adds only history before an earlier one's
     out: Path
     seed: int = 7
-    steps: int = 6_000
-    batch: int = 384
+    steps: int = 2_000
+    batch: int = 512
     threads: int = 2  # part of what the result depends on, to the last bit
     cutoff: int = utc_ms("2024-10-01")  # training ends, validation begins
     validation_to: int = utc_ms("2025-01-01")  # the test stretch begins
@@ -48,9 +48,10 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     spec: ModelSpec = SPEC_NANO
     options: ForecastOptions = ForecastOptions(flip_invariance=False)  # the training mirrors instead
     objective: Objective = Objective()
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
+    learning_rate: float = 5e-4
+    weight_decay: float = 1.0
     average: float = 0.998  # of the weights, per step
+    mixed: float = 0.8  # share of windows that are blends of two
 
 
 class TrainProgress(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class TrainProgress(msgspec.Struct, frozen=True):
 
 Report = Callable[[TrainProgress], None]
 PROGRESS_EVERY = 100  # steps
+DECAYED = ("qkv_proj.weight", "out.weight", "ff0.weight", "ff1.weight", "hidden_layer.weight", "output_layer.weight")
 
 
 def train_base(options: TrainOptions, progress: Report) -> Path:
@@ -134,10 +136,7 @@ def _step(
     windows: TrainingSet,
     draw: np.random.Generator,
 ) -> Tensor:
-    closes = windows.batch(draw, options.batch)
-    series = normalise(closes, options.context)
-    # Half of the windows upside down: what holds for a rise shall hold for a fall.
-    series = series * torch.from_numpy(draw.choice(np.array([-1.0, 1.0], dtype=np.float32), size=(len(series), 1)))
+    series = augment(normalise(windows.batch(draw, options.batch), options.context), draw, options.mixed)
     batch = prepare(series, options.context, options.spec.input_patch, options.objective.clip)
     loss = loss_of(module, options.spec, options.objective, batch)
     optimizer.zero_grad(set_to_none=True)
@@ -147,13 +146,23 @@ def _step(
     return loss.detach()
 
 
+def augment(series: Tensor, draw: np.random.Generator, mixed: float) -> Tensor:
+    """Turn half of the windows upside down, then blend a share of them with another window (Chronos' TSMixup).
+
+    The coins move together, so a few thousand market days are all there is to memorise. A blend has no day.
+    """
+    signs = draw.choice(np.array([-1.0, 1.0], dtype=np.float32), size=(len(series), 1))
+    share = draw.uniform(0.0, 0.5, size=(len(series), 1)) * (draw.uniform(size=(len(series), 1)) < mixed)
+    series = series * torch.from_numpy(signs)
+    return torch.lerp(series, series.roll(1, dims=0), torch.from_numpy(share.astype(np.float32)))
+
+
 def _optimizer(module: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """Weight decay on the trunk's matrices only: elsewhere it would pull at the pinned path of the last close."""
+    """Weight decay on plain matrices only: elsewhere it would pull at the pinned path of the last close."""
     decayed: list[Tensor] = []
     plain: list[Tensor] = []
     for name, parameter in module.named_parameters():
-        matrix = name.endswith(("qkv_proj.weight", "attn.out.weight", "ff0.weight", "ff1.weight"))
-        (decayed if matrix else plain).append(parameter)
+        (decayed if name.endswith(DECAYED) and "tokenizer" not in name else plain).append(parameter)
     return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=options.learning_rate,
@@ -206,6 +215,7 @@ def _training_run(options: TrainOptions, seconds: float) -> TrainingRun:
             "learning_rate": options.learning_rate,
             "weight_decay": options.weight_decay,
             "average": options.average,
+            "mixed": options.mixed,
             **{name: float(value) for name, value in objective.items()},
         },
     )

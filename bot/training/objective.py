@@ -17,6 +17,7 @@ from bot.messages import Floats
 
 LAST, ONE = 0, 1  # two dimensions of the residual stream that no layer may change
 POST_NORM_START = 0.2
+FAR_EVERY = 4
 HOUR_STEP = 0.1  # a typical hourly change of a close, in deviations of its window
 
 
@@ -26,9 +27,10 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     horizon: int = 4  # the one that counts most
     near: int = 24  # bars ahead that every patch is trained on
     horizon_weight: float = 6.0  # of `horizon`, where each other near step has 1
-    far_weight: float = 0.1  # of the steps beyond `near`, last patch only
-    point_weight: float = 1.0  # of the point's and the mean's Huber loss beside the quantiles'
-    huber: float = 1.5
+    far_weight: float = 0.1  # of the steps beyond `near`: last patch only, of every fourth window
+    point_weight: float = 1.0  # of the point, the median, where all quantiles together have 1
+    mean_weight: float = 0.1  # of the mean's Huber loss; few large moves rule it, so it may not lead
+    huber: float = 1.0
     clip: float = 6.0
 
 
@@ -66,7 +68,7 @@ def start_module(spec: ModelSpec) -> nn.Module:
         (module.output_projection_point, spec.output_patch),
         (module.output_projection_quantiles, spec.quantile_patch),
     ):
-        head.output_layer.weight.data.mul_(0.1)
+        head.output_layer.weight.data.zero_()
         head.residual_layer.weight.data.zero_()
         head.residual_layer.weight.data[:, ONE] = _random_walk(spec, steps).flatten()
     _pin(module)
@@ -126,6 +128,10 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
     unit: Tensor  # (batch, patches), deviation of the hourly change, in the network's units
     target: Tensor  # (batch, patches, future), change from the last close in `unit` x sqrt(bars ahead)
 
+    @property
+    def far(self) -> "Batch":
+        return Batch(*(tensor[::FAR_EVERY] for tensor in (self.normed, self.last, self.unit, self.target)))
+
 
 def prepare(series: Tensor, context: int, patch: int, clip: float) -> Batch:
     """`series` is (batch, context + future), normalised. The first patch is left out: too little context."""
@@ -154,8 +160,8 @@ def loss_of(module: Any, spec: ModelSpec, objective: Objective, batch: Batch) ->
         errors = _errors(paths, batch, slice(0, near), slice(None))
         total = total + (_step_losses(errors, spec, objective, pointed) * weight).sum() / weight.sum()
         steps = slice(near, batch.target.shape[-1])
-        far = _steps(head, hidden[:, -1:], near, steps.stop, spec.channels)
-        errors = _errors(far, batch, steps, slice(-1, None))
+        far = _steps(head, hidden[::FAR_EVERY, -1:], near, steps.stop, spec.channels)
+        errors = _errors(far, batch.far, steps, slice(-1, None))
         total = total + objective.far_weight * _step_losses(errors, spec, objective, pointed).mean()
     return total
 
@@ -182,9 +188,9 @@ def _step_losses(errors: Tensor, spec: ModelSpec, objective: Objective, pointed:
     quantiles = errors[..., 1:]
     losses = torch.maximum(levels * quantiles, (levels - 1) * quantiles).mean(dim=(0, 1, 3))
     if pointed:
-        means = errors[..., [0, spec.point_channel]]
-        huber = functional.huber_loss(means, torch.zeros_like(means), reduction="none", delta=objective.huber)
-        losses = losses + objective.point_weight * huber.mean(dim=(0, 1, 3))
+        point, mean = errors[..., spec.point_channel], errors[..., 0]
+        huber = functional.huber_loss(mean, torch.zeros_like(mean), reduction="none", delta=objective.huber)
+        losses = losses + (objective.point_weight * point.abs() + objective.mean_weight * huber).mean(dim=(0, 1))
     return losses
 
 

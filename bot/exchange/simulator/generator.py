@@ -250,14 +250,14 @@ def _bars(random: Random, instrument: Instrument, price: float, begin: int, move
     # the extremes of a Brownian path whose two ends are known
     reach = -2 * moves.sigma[:, number] ** 2 * np.log1p(-random.random((2, count)))
     high, low = (middle + sign * np.sqrt(half**2 + part) / 2 for sign, part in zip((1, -1), reach, strict=True))
-    o, h, l, c = (_on_grid(np.exp(log), instrument.tick_size) for log in (opens, high, low, closes))  # noqa: E741
+    first, top, bottom, last = (_on_grid(np.exp(log), instrument.tick_size) for log in (opens, high, low, closes))
     activity = moves.sigma[:, number] / LEADER_SIGMA * (0.4 + moves.surprise[:, number])
     turnover = activity * random.lognormal(0.0, 0.45, count) * _usual_turnover(instrument.symbol)
-    volume = _on_grid(turnover / c, instrument.step_size)
+    volume = _on_grid(turnover / last, instrument.step_size)
     times = begin + BAR_MS * np.arange(count, dtype=np.int64)
-    return Bars(
-        instrument.symbol, BAR_MS, times, o, np.maximum(h, np.maximum(o, c)), np.minimum(l, np.minimum(o, c)), c, volume
-    )
+    top = np.maximum(top, np.maximum(first, last))
+    bottom = np.minimum(bottom, np.minimum(first, last))
+    return Bars(instrument.symbol, BAR_MS, times, first, top, bottom, last, volume)
 
 
 def _usual_turnover(symbol: str) -> float:

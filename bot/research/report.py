@@ -5,7 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -18,6 +19,7 @@ from bot.research.run_facts import as_json as report_keys
 __all__ = ["NO_EDGE", "RunFacts", "max_drawdown", "print_report", "write_report"]
 
 MOST_REASONS = 6
+TWO_COLUMNS = 100  # a narrower console gets one
 
 
 def write_report(directory: Path, facts: RunFacts) -> None:
@@ -35,30 +37,53 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def print_report(console: Console, facts: RunFacts) -> None:
-    """Print the run's figures as a closing table."""
-    title = f"{facts.venue}: {facts.simulated_days:.1f} simulated days in {facts.wall_seconds:.0f} s"
-    columns = Table.grid(padding=(0, 4))
-    columns.add_row(Group(_money(facts), Text(), _checks(facts)), Group(_flow(facts), Text(), _exits(facts)))
-    console.print()
-    console.print(Rule(Text(title, style="bold"), align="left"))
-    console.print(Padding(_about(facts), (0, 0, 1, 1)))
-    console.print(Padding(columns, (0, 0, 1, 1)))
+    """Print the run's figures: two columns where the console is wide enough for both, else one below the other."""
+    left = Group(_money(facts), Text(), _checks(facts))
+    right = Group(_flow(facts), Text(), _exits(facts))
+    parts = [_about(facts), _beside_or_below(console, left, right)]
     if facts.trades:
-        console.print(Padding(_by_symbol(facts), (0, 0, 1, 1)))
-    console.print(Padding(Text(facts.note, style="italic"), (0, 0, 0, 1)))
+        parts.append(_by_symbol(facts))
+    if facts.still_open:
+        parts.append(_still_open(facts))
+    parts.append(Text(facts.note, style="italic"))
+    console.print()
+    console.print(Rule(Text(_title(facts), style="bold"), align="left"))
+    console.print(Padding(parts[0], (0, 0, 0, 1)), *(Padding(part, (1, 0, 0, 1)) for part in parts[1:]), sep="")
     console.print(Rule())
 
 
-def _about(facts: RunFacts) -> Text:
-    period = f"{_day(facts.started_at)} to {_day(facts.ended_at)}"
-    parts = [period, ", ".join(facts.symbols), f"variants {', '.join(facts.variants)}", facts.market, facts.model]
-    return Text("  ".join(part for part in parts if part), style="dim")
+def _title(facts: RunFacts) -> str:
+    stopped = ", stopped by hand" if facts.interrupted else ""
+    return f"{facts.venue}: {facts.simulated_days:.1f} simulated days in {facts.wall_seconds:.0f} s{stopped}"
+
+
+def _beside_or_below(console: Console, left: Group, right: Group) -> RenderableType:
+    beside = Table.grid(padding=(0, 4))
+    beside.add_row(left, right)
+    fits = Measurement.get(console, console.options, beside).maximum < console.width
+    return beside if fits and console.width >= TWO_COLUMNS else Group(left, Text(), right)
+
+
+def _about(facts: RunFacts) -> Table:
+    rows = {
+        "period": f"{_day(facts.started_at)} to {_day(facts.ended_at)} UTC",
+        "market": facts.market,
+        "model": facts.model,
+        "symbols": ", ".join(facts.symbols),
+        "variants": ", ".join(facts.variants),
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+    return table
 
 
 def _money(facts: RunFacts) -> Table:
     table = _figures("Result, USDT")
-    share = f" ({facts.net_pnl / facts.starting_balance:+.2%})" if facts.starting_balance else ""
-    table.add_row("net PnL", Text(f"{facts.net_pnl:+,.2f}{share}", style=f"bold {_tone(facts.net_pnl)}"))
+    style = f"bold {_tone(facts.net_pnl)}"
+    share = f"{facts.net_pnl / facts.starting_balance:+.2%}" if facts.starting_balance else ""
+    table.add_row("net PnL", Text(f"{facts.net_pnl:+,.2f}", style=style), Text(share, style=style))
     table.add_row("largest drawdown", f"{facts.max_drawdown:,.2f}")
     table.add_row("fees paid", f"{facts.fees:,.2f}")
     table.add_row("funding", f"{facts.funding:+,.2f}")
@@ -113,11 +138,29 @@ def _by_symbol(facts: RunFacts) -> Table:
     return table
 
 
+def _still_open(facts: RunFacts) -> Table:
+    """What was left to the venue; its result so far is not in the figures above."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Still open")
+    for name in ("quantity", "entry", "stop", "target"):
+        table.add_column(name, justify="right")
+    for position in facts.still_open:
+        resting = not position.open_quantity
+        quantity = f"{position.intended:f} resting" if resting else f"{position.open_quantity:f}"
+        prices = (position.entry_price, position.stop_price, position.target_price)
+        table.add_row(
+            f"{position.symbol} {position.side.lower()}",
+            quantity,
+            *("-" if price is None else f"{price:.7g}" for price in prices),
+        )
+    return table
+
+
 def _figures(title: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(title, min_width=26)
-    table.add_column("", justify="right", min_width=10)
-    table.add_column("", justify="right")
+    table.add_column(title, min_width=26, max_width=36, overflow="fold")
+    table.add_column("", justify="right", min_width=10, no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
     return table
 
 

@@ -41,6 +41,8 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     starting_balance: Decimal
     equity: tuple[tuple[int, Decimal], ...] = ()  # oldest first
     trades: tuple[Position, ...] = ()  # closed positions
+    still_open: tuple[Position, ...] = ()  # open positions and resting entries, left to the venue with their stops
+    interrupted: bool = False  # stopped by hand before the end
     model: str = ""  # what forecast
     market: str = ""  # what was played
     note: str = NO_EDGE

@@ -152,8 +152,8 @@ def outline(path: Path) -> Outline:
     return parser
 
 
-def printed(facts: RunFacts) -> str:
-    console = Console(file=io.StringIO(), record=True, width=140)
+def printed(facts: RunFacts, width: int = 140) -> str:
+    console = Console(file=io.StringIO(), record=True, width=width)
     print_report(console, facts)
     return console.export_text()
 
@@ -253,3 +253,31 @@ def test_without_a_loser_there_is_no_profit_factor() -> None:
     assert profit_factor(facts.trades) == pytest.approx(
         sum(one.net_pnl for one in winners) / -sum(one.net_pnl for one in facts.trades if one.net_pnl < 0)
     )
+
+
+LONG_REASON = "no_entry:retraced_already_and_then_some_more"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_of_the_closing_table_is_cut(width: int) -> None:
+    facts = run_facts()
+    opened = msgspec.structs.replace(facts.trades[0], closed=Decimal(0), stop_price=Decimal("2007.2"))
+    facts = msgspec.structs.replace(facts, still_open=(opened,), refusals={**facts.refusals, LONG_REASON: 9})
+    text = printed(facts, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert re.search(rf"net PnL +{re.escape(f'{facts.net_pnl:+,.2f}')} +\+\d\.\d\d%", text)
+    assert re.search(r"seconds without a stop +0\b", text)
+    assert re.search(r"ledger equals the venue's +yes", text)
+    assert re.search(r"trailing_stop +28 +\+188\.57", text)
+    assert re.search(r"ETHUSDT long +0\.455 +2048\.19 +2007\.2", text)
+    assert LONG_REASON[:25] in text  # folded, the rest in the next line
+    assert LONG_REASON[-5:] in text
+    beside = re.search(r"Result, USDT +Signals and orders", text)
+    assert bool(beside) is (width == 120)
+
+
+def test_a_run_that_was_stopped_by_hand_says_so() -> None:
+    assert "stopped by hand" in printed(msgspec.structs.replace(run_facts(), interrupted=True))
+    assert "stopped by hand" not in printed(run_facts())
+    assert "Still open" not in printed(run_facts())

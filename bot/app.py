@@ -106,6 +106,7 @@ class Session:
         self.activity = Activity()
         self.streams = Streams(self.activity)
         self.check = LedgerCheck()
+        self.interrupted = False
 
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
@@ -115,7 +116,7 @@ class Session:
         async with anyio.create_task_group() as group:
             await self._start(group, venue, instruments)
             market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
-            await _until_signal(market)
+            self.interrupted = await _until_signal(market)
             self._event(self._stopped())
             group.cancel_scope.cancel()
 
@@ -270,16 +271,20 @@ class Session:
         return BotEvent(at=self._clock.now(), name=name, detail=detail)
 
 
-async def _until_signal(work: Callable[[], Awaitable[None]]) -> None:
-    """Do `work` until it is done or SIGINT or SIGTERM comes."""
+async def _until_signal(work: Callable[[], Awaitable[None]]) -> bool:
+    """Do `work` until it is done or SIGINT or SIGTERM comes; whether one came."""
+    interrupted = False
     async with anyio.create_task_group() as group:
 
         async def wait_for_signal() -> None:
+            nonlocal interrupted
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
+                    interrupted = True
                     group.cancel_scope.cancel()
                     return
 
         group.start_soon(wait_for_signal)
         await work()
         group.cancel_scope.cancel()
+    return interrupted

@@ -217,7 +217,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    _catch_the_uncaught()
+    _catch_the_uncaught(file)
 
 
 def _handler(file: Path | None, stream: TextIO | None, max_bytes: int, kept: int) -> logging.Handler:
@@ -244,12 +244,14 @@ def _install(handler: logging.Handler, formatter: logging.Formatter, level: int)
     logging.captureWarnings(True)
 
 
-def _catch_the_uncaught() -> None:
+def _catch_the_uncaught(file: Path | None) -> None:
     log = structlog.get_logger("bot")
 
     def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):
             log.critical("uncaught_exception", exc_info=(kind, error, trace))
+            if file is not None:  # whoever sits at the terminal would see nothing
+                sys.stderr.write(f"crashed with {kind.__name__}; what happened is in {file}\n")
 
     def of_thread(arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):

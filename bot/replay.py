@@ -92,6 +92,8 @@ class MarketOptions(msgspec.Struct, frozen=True, kw_only=True):
     def _span(self, symbols: tuple[str, ...]) -> tuple[int, int]:
         """Without dates: the newest days of the recordings, or the generator's own week."""
         length = self.days * DAY_MS
+        if self.bars is not None and not self.bars.is_dir():
+            raise OperatorError(f"--bars {self.bars}: no such folder; expected SYMBOL-INTERVAL.parquet files in it")
         if self.start is not None:
             start = _day("--from", self.start)
             end = start + length if self.end is None else _day("--to", self.end)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bot import logs
 from bot.app import Parts, Session
-from bot.config import BotFile, read_toml
+from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
 from bot.journal.connection import open_journal
@@ -66,6 +66,8 @@ async def _run(options: RunOptions) -> int:
     variants = tuple(load_variants(options.variants, plugins, settings.account.max_positions))
     if not any(variant.enabled for variant in variants):
         raise OperatorError("no variant is enabled: set variant.enabled = true in one of the files")
+    symbols = tuple(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
+    _refuse_early(options, settings, symbols)
     logs.configure(logs.log_file(options.state))
     console = Console(stderr=True)
     console.print(f"loading the model {settings.model.base} ...", style="dim")
@@ -74,14 +76,11 @@ async def _run(options: RunOptions) -> int:
     console.print(f"opening the journal in {options.state} ...", style="dim")
     async with open_journal(options.state, settings.journal, os.environ) as pool:
         store, queries = Store(pool), Queries(pool)
-        await store.bind(options.venue, fresh=options.venue == REPLAY and not options.keep)
-        starts = int(await store.get_fact(STARTS) or 0) + 1
-        await store.set_fact(STARTS, starts)
         inbox = terminal_stream()
         parts = Parts(
             settings=settings,
             variants=variants,
-            symbols=tuple(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols)),
+            symbols=symbols,
             model=loaded.engine,
             store=store,
             records=Records(pool),
@@ -89,10 +88,28 @@ async def _run(options: RunOptions) -> int:
             show=inbox.send_nowait,
             view=TerminalView(inbox, _view_console(options), title=_title(options, variants)),
         )
-        return await _trade(options, parts, loaded, queries, starts, began)
+        return await _trade(options, parts, loaded, store, queries, began)
 
 
-async def _trade(options: RunOptions, parts: Parts, loaded: Loaded, queries: Queries, starts: int, began: float) -> int:
+def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ...]) -> None:
+    """What can be known to be wrong before anything is loaded, opened or emptied."""
+    if options.venue != REPLAY:
+        Secrets.from_environment()
+    elif options.simulator_url is None:
+        options.market.options(symbols, str(settings.account.starting_balance), 0, until_stdin_closes=True)
+
+
+async def _begin(options: RunOptions, store: Store) -> int:
+    """Tie the journal to the venue, which has answered, so that a mistyped market empties nothing; count the start."""
+    await store.bind(options.venue, fresh=options.venue == REPLAY and not options.keep)
+    starts = int(await store.get_fact(STARTS) or 0) + 1
+    await store.set_fact(STARTS, starts)
+    return starts
+
+
+async def _trade(
+    options: RunOptions, parts: Parts, loaded: Loaded, store: Store, queries: Queries, began: float
+) -> int:
     session = Session(parts)
     async with open_venue(
         options.venue,
@@ -104,6 +121,7 @@ async def _trade(options: RunOptions, parts: Parts, loaded: Loaded, queries: Que
         session.streams.journal.send_nowait,
         session.on_quiet,
     ) as venue:
+        starts = await _begin(options, store)
         started_at = venue.clock.now()
         await session.trade(venue)
         told = await venue.replay.facts() if venue.replay is not None else None
@@ -156,6 +174,8 @@ async def _facts(
         starting_balance=start,
         equity=equity,
         trades=tuple(await queries.closed_positions()),
+        still_open=tuple(await parts.store.load_open_positions()),
+        interrupted=session.interrupted,
         model=f"{loaded.description.checkpoint} ({loaded.description.licence})",
         market=options.market.describe() if options.venue == REPLAY else options.venue,
     )

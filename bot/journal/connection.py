@@ -128,6 +128,14 @@ async def server(state: Path, settings: JournalTable, environment: Mapping[str, 
         )
 
 
+def whereabouts(state: Path, settings: JournalTable, environment: Mapping[str, str]) -> str:
+    """For people: where the journal of an opened state directory lies, and why where it surprises."""
+    if environment.get(settings.dsn_env):
+        return f"the server that {settings.dsn_env} names"
+    place = embedded.locate(state)
+    return f"{place.data}" + (f" (as root not below {state}, see docs/journal.md)" if place.account else "")
+
+
 @contextlib.asynccontextmanager
 async def open_journal(
     state: Path, settings: JournalTable, environment: Mapping[str, str], pool_size: int = 4

@@ -1,6 +1,5 @@
-"""One embedded server for all tests of the journal; each test gets a database of its own."""
+"""One embedded server for all tests of the journal; each test gets it empty."""
 
-import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from bot.journal.embedded import Place
 from bot.journal.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_numbers = itertools.count(1)
 
 
 def remove(place: Place) -> None:
@@ -33,18 +31,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     remove(place)
 
 
-async def connect(place: Place, database: str = "postgres") -> asyncpg.Connection:
-    return await asyncpg.connect(host=str(place.sockets), user="postgres", database=database)
+async def connect(place: Place) -> asyncpg.Connection:
+    return await asyncpg.connect(host=str(place.sockets), user="postgres", database="postgres")
 
 
 @pytest.fixture
 async def dsn(server: Place) -> str:
-    """An empty database."""
-    name = f"test_{next(_numbers)}"
+    """A database without a journal."""
     connection = await connect(server)
-    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.execute("DROP SCHEMA IF EXISTS bot CASCADE")
     await connection.close()
-    return f"postgresql://postgres@/{name}?host={server.sockets}"
+    return f"postgresql://postgres@/postgres?host={server.sockets}"
 
 
 @pytest.fixture

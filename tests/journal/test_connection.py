@@ -11,7 +11,7 @@ from bot import logs
 from bot.config import JournalTable
 from bot.errors import OperatorError
 from bot.journal import embedded
-from bot.journal.connection import open_journal, read_journal
+from bot.journal.connection import open_journal, read_journal, whereabouts
 from bot.journal.queries import Queries
 from bot.journal.store import Store
 from tests.journal.conftest import CHECKOUT, remove
@@ -36,6 +36,7 @@ async def test_one_state_directory_serves_one_bot_and_any_number_of_readers(stat
         async with read_journal(state, JournalTable(), {}) as reader, read_journal(state, JournalTable(), {}) as other:
             assert await Queries(reader).positions() == await Queries(other).positions() == [position()]
         assert await Store(pool).load_open_positions() == [position()]
+    assert whereabouts(state, JournalTable(), {}).startswith(str(embedded.locate(state).data))
     async with open_journal(state, JournalTable(), {}) as pool:
         assert await Store(pool).load_open_positions() == [position()]
 

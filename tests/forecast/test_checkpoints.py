@@ -54,6 +54,17 @@ def test_a_saved_checkpoint_loads_by_name_and_by_path(tiny: Path) -> None:
     assert told.path == str(tiny / "tiny" / WEIGHTS)
 
 
+def test_the_shipped_nano_is_small_verified_and_may_trade() -> None:
+    loaded = load("nano", context=192, live=True)
+    told = loaded.description
+    assert Path(told.path).stat().st_size <= 8_000_000
+    assert (told.verified, told.context) == (True, 192)
+    assert told.test is not None
+    closes = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.005, (3, 192)), axis=1))
+    prediction = loaded.engine.forecast(closes, 4)
+    assert (np.abs(prediction.point[:, -1] / closes[:, -1] - 1) < 0.05).all()
+
+
 def test_another_files_hash_is_refused_by_name(tiny: Path) -> None:
     weights = tiny / "tiny" / WEIGHTS
     content = bytearray(weights.read_bytes())

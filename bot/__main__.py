@@ -13,26 +13,26 @@ PROGRAM = "python -m bot"
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 DEFAULT_VARIANTS = Path("deploy/variants")
 DEFAULT_CONFIG = Path("deploy/bot.toml")
-EXAMPLES = """
-Examples:
+MANUAL = """Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.
 
-  python -m bot run deploy/variants/btc.toml              replay a generated market, no account needed
-
-  python -m bot run deploy/variants --bars DIR --from 2025-03-01 --to 2025-03-31      replay recordings
-
-  python -m bot check deploy/variants                     what is wrong with my files, what do they resolve to
-
-  python -m bot journal signals --limit 20 --json         what was decided, as JSON
+\b
+python -m bot run deploy/variants/btc.toml          replay a generated market; no account needed
+python -m bot deploy/variants/btc.toml              the same
+python -m bot run deploy/variants --bars DIR --from 2025-03-01 --to 2025-03-31
+                                                    replay recordings, SYMBOL-INTERVAL.parquet
+python -m bot check deploy/variants                 what is wrong with my files; what they resolve to
+python -m bot journal signals --limit 20 --json     what was decided, as JSON
 
 Exit status: 0 done, 1 failed while running, 2 the input is wrong (one line on stderr says what is allowed).
 """
+WIDTH = {"max_content_width": 110}
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.\n" + EXAMPLES,
+    context_settings=WIDTH,
+    help=MANUAL,
 )
 journal_app = typer.Typer(rich_markup_mode=None, help="Print what the bot saw, decided and did, newest first.")
 train_app = typer.Typer(rich_markup_mode=None, help="Train models.")
@@ -54,7 +54,7 @@ Symbol = Annotated[str | None, typer.Option(help="Only of this symbol.")]
 Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints instead of the shipped one.")]
 
 
-@app.command()
+@app.command(short_help="Trade variants at a venue: replay, demo or live.")
 def run(
     variants: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     venue: Annotated[str, typer.Option(help="replay | demo | live")] = "replay",
@@ -95,7 +95,7 @@ def run(
     raise typer.Exit(run_bot(options))
 
 
-@app.command()
+@app.command(short_help="Validate files and plugins; print the resolved variants.")
 def check(
     paths: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     config: Config = None,
@@ -103,12 +103,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Validate files and plugins, and print each variant with every default and where it comes from."""
+    from bot.commands.output import configure_logs
     from bot.variants.check import check as resolve_all
 
+    configure_logs()
     resolve_all(paths or [DEFAULT_VARIANTS], _config(config), plugins, as_json)
 
 
-@app.command()
+@app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
 def simulator(
     symbol: Annotated[list[str], typer.Option("--symbol", help="A symbol of the market; may repeat.")],
     bars: Annotated[Path | None, typer.Option(help="Folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
@@ -124,6 +126,7 @@ def simulator(
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve Binance's REST and WebSocket interface on loopback over a recorded or generated market."""
+    from bot.commands.output import configure_logs
     from bot.exchange.simulator.server import main as serve
     from bot.replay import MarketOptions
 
@@ -137,10 +140,11 @@ def simulator(
         pace=pace,
         outage_minutes=outage_minutes,
     )
+    configure_logs()  # stdout is the parent's
     serve(market.options(tuple(symbol), wallet, port, until_stdin_closes=until_stdin_closes))
 
 
-@app.command()
+@app.command(short_help="List the plugins that were found, and from where.")
 def plugins(
     folders: PluginFolders = [],  # noqa: B006  # as above
     as_json: Json = False,
@@ -151,7 +155,7 @@ def plugins(
     list_plugins(folders, as_json)
 
 
-@app.command()
+@app.command(short_help="Tell what model is loaded, its licence and its scores.")
 def model(
     base: Annotated[str | None, typer.Argument(help="A model other than the configured one.")] = None,
     config: Config = None,

@@ -44,7 +44,8 @@ def verdict(described: Description) -> str:
     return (
         f"On bars that training never saw, its rank correlation (IC) with the return {test.horizon} bars ahead\n"
         f"is {test.ic:+.4f}; a plain 24-hour reversal has {test.ic_reversal_24h:+.4f}. "
-        f"It {word} the reversal on average,\nand is above it on {test.symbols_above_reversal} of {test.symbols} symbols."
+        f"It {word} the reversal on average,\n"
+        f"and is above it on {test.symbols_above_reversal} of {test.symbols} symbols."
     )
 
 

@@ -113,18 +113,23 @@ class Session:
         self._clock = venue.clock
         self._began_at = venue.clock.now()
         instruments = await self._instruments(venue)
-        async with anyio.create_task_group() as group:
-            await self._start(group, venue, instruments)
-            market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
-            self.interrupted = await _until_signal(market)
-            self._event(self._stopped())
-            group.cancel_scope.cancel()
+        async with anyio.create_task_group() as keepers:  # who writes things down outlives who has things to say
+            self._start_keepers(keepers)
+            async with anyio.create_task_group() as actors:
+                await self._start(actors, venue, instruments)
+                market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
+                self.interrupted = await _until_signal(market)
+                self._event(self._stopped())
+                actors.cancel_scope.cancel()
+            keepers.cancel_scope.cancel()
+
+    def _start_keepers(self, group: TaskGroup) -> None:
+        group.start_soon(JournalWriter(self.streams.journal, self._parts.records).run)
+        group.start_soon(HistoryWriter(BarHistory(self._parts.bars), self.streams.history).run)
+        group.start_soon(self._parts.view.run)
 
     async def _start(self, group: TaskGroup, venue: Venue, instruments: dict[str, Instrument]) -> None:
-        streams, parts = self.streams, self._parts
-        group.start_soon(JournalWriter(streams.journal, parts.records).run)
-        group.start_soon(HistoryWriter(BarHistory(parts.bars), streams.history).run)
-        group.start_soon(parts.view.run)
+        streams = self.streams
         self._desk = self._make_desk(venue, instruments)
         await group.start(self._desk.run)
         await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)

@@ -8,6 +8,7 @@ import aiohttp
 import anyio
 import msgspec
 
+from bot import logs
 from bot.clock import Clock, ReplayClock, SystemClock
 from bot.config import BotFile, Secrets
 from bot.errors import OperatorError, VenueUnavailable
@@ -79,6 +80,8 @@ async def open_venue(
         raise OperatorError(f"--venue {name}: expected one of {', '.join(VENUES)}")
     endpoints = _endpoints(MAINNET if name == "live" else DEMO, settings)
     secrets = Secrets.from_environment()
+    for secret in (secrets.api_key, secrets.api_secret):
+        logs.protect(secret)
     clock, budget = SystemClock(), RequestBudget()
     async with open_binance(endpoints, secrets.api_key, clock, settings.exchange, budget, report) as (feed, user):
         clock.offset_ms = await _clock_offset(feed, clock)

@@ -17,7 +17,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 PercentOrOff = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)]
-Minute = Annotated[int, msgspec.Meta(ge=0, le=59)]
+Minute = Annotated[int, msgspec.Meta(ge=1, le=59)]  # at 0 the hour's bar is not there yet
 Name = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,24}\Z", description="a name of 1 to 24 letters, digits, _ or -")
 ]

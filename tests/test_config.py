@@ -41,11 +41,12 @@ def test_a_short_variant_file_is_completed_with_defaults(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ("minutes = [3, 77]", "key variant.minutes[1]: 77 is not allowed; expected a whole number from 0 up to 59"),
+        ("minutes = [0, 30]", "key variant.minutes[0]: 0 is not allowed; expected a whole number from 1 up to 59"),
+        ("minutes = [3, 77]", "key variant.minutes[1]: 77 is not allowed; expected a whole number from 1 up to 59"),
         (
             "minutes = []",
             "key variant.minutes: an empty list is not allowed; "
-            "expected a list of one or more, each a whole number from 0 up to 59",
+            "expected a list of one or more, each a whole number from 1 up to 59",
         ),
         ("minutes = [3, 3]", "key variant: minutes names 3 twice; expected each once"),
         (

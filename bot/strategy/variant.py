@@ -110,10 +110,6 @@ def resolve(source: str, file: VariantFile, plugins: Plugins, account_max_positi
     tier = _named(source, "variant.tier", table.tier, plugins.tiers, "tier")
     resolver = _Resolver(source, tier)
     _note_variant(resolver, file)
-    if 0 in table.minutes:
-        raise resolver.fault(
-            "variant.minutes", "0 is not allowed: the hour's bar is not there yet; expected 1 up to 59"
-        )
     threshold = resolver.needed("variant.threshold_pct", table.threshold_pct, tier.threshold_pct)
     margin = resolver.needed("sizing.margin_usdt", file.sizing.margin_usdt, tier.margin_usdt)
     leverage = resolver.needed("sizing.leverage", file.sizing.leverage, tier.leverage)

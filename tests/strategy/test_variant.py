@@ -55,10 +55,6 @@ def test_a_floor_can_be_added_to_a_tier_that_has_none() -> None:
             "key variant.filters: there is no filter plugin 'moon'; expected one of: rsi, session",
         ),
         (
-            {"variant": {"minutes": [0]}},
-            "key variant.minutes: 0 is not allowed: the hour's bar is not there yet; expected 1 up to 59",
-        ),
-        (
             {"exits": {"stop_pct": 10.0}},
             "key exits.stop_pct: 10.0 is not allowed: at leverage 10 liquidation is nearer; expected below 10",
         ),

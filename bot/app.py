@@ -108,6 +108,11 @@ class Session:
         self.check = LedgerCheck()
         self.interrupted = False
 
+    @property
+    def ledger_equal(self) -> bool:
+        """Never compared is not equal, unless the run was stopped by hand before there was a change to compare."""
+        return self.check.equal or (self.interrupted and self.check.checks == 0)
+
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
         self._clock = venue.clock

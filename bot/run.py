@@ -70,10 +70,10 @@ async def _run(options: RunOptions) -> int:
     _refuse_early(options, settings, symbols)
     logs.configure(logs.log_file(options.state))
     console = Console(stderr=True)
-    console.print(f"loading the model {settings.model.base} ...", style="dim")
+    console.print(f"loading the model {settings.model.base} ...", style="dim", soft_wrap=True)
     loaded = await anyio.to_thread.run_sync(_load_model, options, settings)
     await anyio.to_thread.run_sync(exits.prepare)
-    console.print(f"opening the journal in {options.state} ...", style="dim")
+    console.print(f"opening the journal in {options.state} ...", style="dim", soft_wrap=True)
     async with open_journal(options.state, settings.journal, os.environ) as pool:
         store, queries = Store(pool), Queries(pool)
         inbox = terminal_stream()
@@ -124,12 +124,13 @@ async def _trade(
         starts = await _begin(options, store)
         started_at = venue.clock.now()
         await session.trade(venue)
+        session.check.compare_fills(venue.clock.now(), await store.fills_digest())
         told = await venue.replay.facts() if venue.replay is not None else None
         span = (told.started_at if told is not None else started_at, venue.clock.now())
     facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
-    if told is not None and not session.check.equal:
+    if told is not None and not session.ledger_equal:
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1
     return 0
@@ -168,7 +169,8 @@ async def _facts(
         net_pnl=journal.net_pnl,
         max_drawdown=max_drawdown(equity),
         naked_seconds=told.naked_seconds if told is not None else 0.0,
-        ledger_equal=session.check.equal,
+        ledger_equal=session.ledger_equal,
+        ledger_checks=session.check.checks,
         restarts=starts - 1,
         wall_seconds=round(wall_seconds, 1),
         starting_balance=start,

@@ -45,10 +45,14 @@ class SystemClock:
 
 
 class ReplayClock:
-    """A clock that stands still until the replay moves it."""
+    """A clock that stands still until the replay moves it.
+
+    Sleepers are woken by `advance`, or, once `take_turns` was called, one by one by `wake_next`.
+    """
 
     def __init__(self, now: int = 0) -> None:
         self._now = now
+        self._in_turns = False
         self._waiters: list[tuple[int, int, anyio.Event]] = []
         self._order = itertools.count()
 
@@ -70,10 +74,21 @@ class ReplayClock:
                 heapq.heapify(self._waiters)
 
     def advance(self, now: int) -> None:
-        """Move to `now` (never back) and wake who waited for it."""
+        """Move to `now`, never back."""
         self._now = max(self._now, now)
-        while self._waiters and self._waiters[0][0] <= self._now:
-            heapq.heappop(self._waiters)[2].set()
+        while not self._in_turns and self.wake_next():
+            pass
+
+    def take_turns(self) -> None:
+        """From now on only `wake_next` wakes, so that who comes first at one moment does not depend on real time."""
+        self._in_turns = True
+
+    def wake_next(self) -> bool:
+        """Wake the sleeper that has waited for the earliest time that has come; False where there is none."""
+        if not self._waiters or self._waiters[0][0] > self._now:
+            return False
+        heapq.heappop(self._waiters)[2].set()
+        return True
 
     def next_wake(self) -> int | None:
         """The earliest time somebody sleeps until; None when nobody sleeps."""

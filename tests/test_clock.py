@@ -14,6 +14,31 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+async def test_in_turns_sleepers_are_woken_one_by_one_in_the_order_of_their_times() -> None:
+    clock = ReplayClock()
+    clock.take_turns()
+    woken: list[int] = []
+
+    async def sleep(at: int) -> None:
+        await clock.sleep_until(at)
+        woken.append(at)
+
+    async with anyio.create_task_group() as group:
+        for at in (30, 10, 20):
+            group.start_soon(sleep, at)
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(20)
+        await anyio.wait_all_tasks_blocked()
+        assert woken == []
+        for expected in ([10], [10, 20]):
+            assert clock.wake_next()
+            await anyio.wait_all_tasks_blocked()
+            assert woken == expected
+        assert not clock.wake_next()
+        clock.advance(30)
+        assert clock.wake_next()
+
+
 async def settle() -> None:
     await anyio.wait_all_tasks_blocked()
 

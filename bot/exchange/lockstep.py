@@ -34,6 +34,7 @@ class Tick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
     done: bool
     progress: float
     ledger: VenueLedger | None = None
+    more: bool = False  # frames of this moment are still to come
 
 
 class Frames(Protocol):
@@ -48,7 +49,11 @@ class Frames(Protocol):
 
 
 class Lockstep:
-    """One replay: `run` returns after the market's last step has been digested."""
+    """One replay: `run` returns after the market's last step has been digested.
+
+    At one moment everything has its turn: the account's frames, the market's, then who slept until now, one by one.
+    So two replays of one market are the same, however fast the machine is.
+    """
 
     def __init__(
         self,
@@ -68,19 +73,20 @@ class Lockstep:
         """Open the socket; the clock then stands at the simulator's time. Before this the market stands still."""
         self._socket = await session.ws_connect(url, max_msg_size=0)
         await self._socket.send_json({"type": "hello", "digest": digest})
+        self._clock.take_turns()
         self._clock.advance((await self._next_tick()).now)
 
     async def run(self) -> None:
         """Answer the first tick once all is quiet, then every one. VenueUnavailable when the simulator goes away."""
         done = False
         with anyio.fail_after(STALL_SECONDS):
-            await self._digest(0)
+            await self._digest(0, more=False)
         await self._answer()
         while not done:
             tick = await self._next_tick()
             self._clock.advance(tick.now)
             with anyio.fail_after(STALL_SECONDS):
-                await self._digest(tick.frames)
+                await self._digest(tick.frames, more=tick.more)
             overtaken = self._frames.total != tick.frames  # by what our own orders have caused since the tick
             self._on_quiet(msgspec.structs.replace(tick, ledger=None) if overtaken else tick)
             await self._answer()
@@ -98,7 +104,12 @@ class Lockstep:
             raise VenueUnavailable("the simulator closed the lockstep socket")
         return self._decoder.decode(message.data)
 
-    async def _digest(self, frames: int) -> None:
+    async def _digest(self, frames: int, *, more: bool) -> None:
+        await self._settle(frames)
+        while not more and self._clock.wake_next():
+            await self._settle(frames)
+
+    async def _settle(self, frames: int) -> None:
         while True:
             await self._frames.wait_for(frames)
             for _ in range(SETTLING_PASSES):

@@ -36,8 +36,7 @@ class Link:
         self._digest = digest
         self._told: tuple[int, int] | None = None
 
-    async def tick(self, world: World, frames: int) -> None:
-        done = world.ended
+    async def tick(self, world: World, frames: int, *, more: bool = False, done: bool = False) -> None:
         ledger: dict[str, Any] | None = None
         if done or world.ledger.version != self._told:
             self._told = world.ledger.version
@@ -49,6 +48,7 @@ class Link:
             "done": done,
             "progress": world.progress,
             "ledger": ledger,
+            "more": more,
         }
         await self._response.send_frame(encoder.encode(message), WSMsgType.TEXT)
 
@@ -95,6 +95,7 @@ class Conductor:
             return response
         self._link = Link(response, digest=hello.digest)
         self._world.cover.attended = True
+        self._hub.in_turns = self._pace is None
         self.sessions += 1
         self._world.log.add(self._world.now, "lockstep_connected", session=self.sessions)
         try:
@@ -105,6 +106,7 @@ class Conductor:
             self._link = None
             self._wake_at = None
             self._world.cover.attended = False
+            self._hub.in_turns = False
         self._world.log.add(self._world.now, "lockstep_lost", session=self.sessions)
         if self._pace is None and not self._world.ended:
             self._go_on_alone()
@@ -114,21 +116,22 @@ class Conductor:
         answer = await self._agree(link)
         if answer is not None and not self._world.ended:
             self._world.publish_marks()  # to streams that were opened after the last price
-            await self._hub.flush()
             if self._hub.frames != answer.frames:
                 answer = await self._agree(link)
         while answer is not None:
             if self._world.ended:
-                await link.answer()
+                await link.tick(self._world, self._hub.written, done=True)
+                if await link.answer() is not None:
+                    await link.answer()  # none: the bot closes the socket
                 return
             self._world.advance(self._world.next_moment(answer.wake_at))
             answer = await self._agree(link)
 
     async def _agree(self, link: Link) -> Digested | None:
-        """Tick until the bot has handled every frame that was sent; the market stands still meanwhile."""
+        """Tick until the bot has handled every frame that there is; the market stands still meanwhile."""
         while True:
-            await self._hub.flush()
-            await link.tick(self._world, self._hub.frames)
+            more = await self._hub.next_turn()
+            await link.tick(self._world, self._hub.written, more=more)
             answer = await link.answer()
             if answer is None or answer.frames == self._hub.frames:
                 return answer
@@ -140,7 +143,7 @@ class Conductor:
             self._world.advance(min(self._world.now + round(missed), self._world.market.end))
 
     async def _listen(self, link: Link) -> None:
-        await link.tick(self._world, self._hub.frames)
+        await link.tick(self._world, self._hub.written, done=self._world.ended)
         while (answer := await link.answer()) is not None:
             self._wake_at = answer.wake_at
             self._woken.set()
@@ -174,7 +177,7 @@ class Conductor:
     async def _tell(self) -> None:
         if self._link is not None:
             try:
-                await self._link.tick(self._world, self._hub.frames)
+                await self._link.tick(self._world, self._hub.written, done=self._world.ended)
             except ClientConnectionResetError:
                 self._link = None
 

@@ -30,7 +30,7 @@ class Command(msgspec.Struct):
 
 
 class StreamSocket:
-    """One client connection. `frames` counts every text frame that was handed to it, written or still queued."""
+    """One client connection. `frames` counts every text frame that was handed to it, `written` those that went out."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class StreamSocket:
         self.events = events  # of the user stream; empty: all
         self.names: dict[str, None] = {}
         self.frames = 0
+        self.written = 0
         self._request = request
         self._response = response
         self._queue: deque[bytes] = deque()
@@ -64,6 +65,7 @@ class StreamSocket:
             with anyio.fail_after(SLOW_READER_SECONDS):
                 while self._queue:
                     await self._response.send_frame(self._queue.popleft(), WSMsgType.TEXT)
+                    self.written += 1
         except (ClientConnectionResetError, TimeoutError):
             self.cut()
         finally:
@@ -89,11 +91,16 @@ class Hub:
     def __init__(self) -> None:
         self.sockets: list[StreamSocket] = []
         self.muted: set[str] = set()
+        self.in_turns = False  # a lockstep says by `next_turn` what is written when
         self._listeners: defaultdict[str, list[StreamSocket]] = defaultdict(list)
 
     @property
     def frames(self) -> int:
         return sum(socket.frames for socket in self.sockets)
+
+    @property
+    def written(self) -> int:
+        return sum(socket.written for socket in self.sockets)
 
     def heard(self, stream: str) -> bool:
         """Whether anybody gets what is published on the stream."""
@@ -114,8 +121,17 @@ class Hub:
                 socket.put(data)
 
     async def flush(self) -> None:
-        for socket in tuple(self.sockets):
+        """Write all that waits, unless it is written in turns."""
+        if not self.in_turns:
+            for socket in tuple(self.sockets):
+                await socket.write()
+
+    async def next_turn(self) -> bool:
+        """Write what waits for the account or, where nothing does, for anybody; True where something still waits."""
+        account = [socket for socket in self.sockets if socket.route == "private" and socket.frames > socket.written]
+        for socket in account or tuple(self.sockets):
             await socket.write()
+        return self.frames > self.written
 
     def disconnect(self, route: str | None = None) -> int:
         """Drop the connections of one route, or all of them."""

@@ -142,6 +142,27 @@ async def test_time_stands_still_until_the_frames_of_the_bots_own_orders_are_han
         assert names == ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"]
 
 
+async def test_at_one_moment_the_accounts_frames_go_out_before_the_markets(running: Any, following: Any) -> None:
+    async with running() as exchange, following(exchange) as follower:
+        key = await exchange.listen_key()
+        async with (
+            exchange.stream(f"/private/ws?listenKey={key}") as user,
+            exchange.stream("/market/stream?streams=btcusdt@markPrice@1s") as market,
+        ):
+            tick = await follower.tick()
+            exchange.simulator.world.publish_marks()
+            await exchange.market("BTCUSDT", "BUY", "0.010")
+            await follower.digested(tick)
+            tick = await follower.tick()
+            assert (tick["frames"], tick["more"]) == (4, True)
+            await follower.read(user, 4)
+            await follower.digested(tick)
+            tick = await follower.tick()
+            assert (tick["frames"], tick["more"]) == (5, False)
+            await follower.read(market, 5)
+            assert exchange.simulator.world.now == exchange.addresses.start
+
+
 async def test_a_closed_stream_takes_its_frames_out_of_the_count(running: Any, following: Any) -> None:
     async with running() as exchange, following(exchange) as follower:
         async with exchange.stream("/market/stream") as market:

@@ -183,6 +183,7 @@ class LedgerCheck:
     def __init__(self) -> None:
         self.checks = 0
         self.differences: list[str] = []
+        self._fills_digest = ""  # the venue's, told at the market's end
 
     @property
     def equal(self) -> bool:
@@ -190,6 +191,7 @@ class LedgerCheck:
 
     def compare(self, at: int, ours: Ledger, theirs: VenueLedger) -> None:
         self.checks += 1
+        self._fills_digest = theirs.fills_digest
         pairs = {
             "wallet": (ours.wallet, Decimal(theirs.wallet)),
             "realized_pnl": (ours.realized_pnl, Decimal(theirs.realized_pnl)),
@@ -201,3 +203,8 @@ class LedgerCheck:
         for what, (mine, venue) in pairs.items():
             if mine != venue:
                 self.differences.append(f"{at}: {what}: ours {mine}, venue {venue}")
+
+    def compare_fills(self, at: int, digest: str) -> None:
+        """Hold the digest of the journal's fills against the venue's, where it has told one."""
+        if self._fills_digest and self._fills_digest != digest:
+            self.differences.append(f"{at}: fills_digest: ours {digest}, venue {self._fills_digest}")

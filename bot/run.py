@@ -130,6 +130,7 @@ async def _trade(
     facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
+    Console(stderr=True).print(f"written to {options.state / 'report' / 'report.html'}", style="dim", soft_wrap=True)
     if told is not None and not session.ledger_equal:
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1

@@ -39,6 +39,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     wall_seconds: float
     starting_balance: Decimal
+    ledger_checks: int = 0  # how often the ledgers were compared
     equity: tuple[tuple[int, Decimal], ...] = ()  # oldest first
     trades: tuple[Position, ...] = ()  # closed positions
     still_open: tuple[Position, ...] = ()  # open positions and resting entries, left to the venue with their stops
@@ -128,7 +129,7 @@ def as_json(facts: RunFacts) -> dict[str, Any]:
         "venue started_at ended_at simulated_days symbols variants signals orders entries_filled exits fees funding "
         "net_pnl max_drawdown naked_seconds ledger_equal restarts wall_seconds"
     )
-    extra = "refusals starting_balance model market note"
+    extra = "ledger_checks refusals starting_balance model market note"
     told = {name: getattr(facts, name) for name in f"{promised} {extra}".split()}
     return told | {
         "by_symbol": grouped(facts.trades, lambda trade: trade.symbol),

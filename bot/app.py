@@ -19,6 +19,7 @@ from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
 from bot.messages import (
+    BalanceChanged,
     BarClosed,
     BotEvent,
     ForecastRequest,
@@ -137,6 +138,7 @@ class Session:
         streams = self.streams
         self._desk = self._make_desk(venue, instruments)
         await group.start(self._desk.run)
+        self._show(BalanceChanged(at=venue.clock.now(), wallet=self._desk.ledger.wallet))
         await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)
         await group.start(self._make_forecaster(venue).run)
         await group.start(self._make_variants(venue, instruments).run)

@@ -19,6 +19,7 @@ import pytest
 import structlog
 import typer
 
+from bot import logs
 from bot.__main__ import app, main
 from bot.clock import HOUR_MS
 from bot.config import JournalTable
@@ -286,3 +287,11 @@ def test_a_replay_that_is_interrupted_reports_what_was_played(number: signal.Sig
     assert report["simulated_days"] < 30
     assert report["ledger_equal"] is True
     assert report["naked_seconds"] == 0
+
+
+def test_a_crash_says_on_stderr_where_its_log_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bot.jsonl"
+    logs.configure(file)
+    sys.excepthook(KeyError, KeyError("x"), None)
+    assert capsys.readouterr().err == f"crashed with KeyError; what happened is in {file}\n"
+    assert json.loads(file.read_text())["event"] == "uncaught_exception"

@@ -130,7 +130,7 @@ def _bin_width(span: float) -> float:
 def _room(values: Sequence[float]) -> list[float]:
     """An axis range that leaves space for the words beside the bars."""
     low, high = min(0.0, *values), max(0.0, *values)
-    margin = 0.28 * (high - low or 1.0)
+    margin = 0.36 * (high - low or 1.0)
     return [low - margin if low < 0 else 0.0, high + margin if high > 0 else 0.0]
 
 

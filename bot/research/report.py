@@ -128,7 +128,7 @@ def _exits(facts: RunFacts) -> Table:
 
 def _by_symbol(facts: RunFacts) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("Symbol")
+    table.add_column("Closed positions")
     for name in ("trades", "won", "gross", "fees", "funding", "net"):
         table.add_column(name, justify="right")
     for symbol, group in grouped(facts.trades, lambda trade: trade.symbol).items():
@@ -141,7 +141,7 @@ def _by_symbol(facts: RunFacts) -> Table:
 def _still_open(facts: RunFacts) -> Table:
     """What was left to the venue; its result so far is not in the figures above."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("Still open")
+    table.add_column("Still open, not in the result")
     for name in ("quantity", "entry", "stop", "target"):
         table.add_column(name, justify="right")
     for position in facts.still_open:

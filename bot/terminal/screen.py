@@ -13,6 +13,7 @@ from bot.messages import BotEvent, Position, Severity, Side, Signal
 from bot.terminal.board import Board, sparkline, unrealised
 
 FRAMES = 14  # lines that are not rows of the three tables
+WITH_RANGES = 100  # columns from which decisions show the forecast's quantiles too
 SEVERITY_STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
 
 
@@ -26,7 +27,12 @@ def screen(board: Board, *, title: str, pace: float | None, width: int, height: 
         _head(board, title, pace, width),
         _account(board, width),
         Panel(_positions(board, positions), title=_positions_title(board), title_align="left", border_style="dim"),
-        Panel(_decisions(board, decisions), title="Last decisions", title_align="left", border_style="dim"),
+        Panel(
+            _decisions(board, decisions, ranges=width >= WITH_RANGES),
+            title="Last decisions",
+            title_align="left",
+            border_style="dim",
+        ),
         Panel(_events(board, events), title="Last events", title_align="left", border_style="dim"),
     )
 
@@ -130,27 +136,32 @@ def _position(position: Position, result: Decimal | None) -> list[RenderableType
     ]
 
 
-def _decisions(board: Board, rows: int) -> RenderableType:
+def _decisions(board: Board, rows: int, *, ranges: bool) -> RenderableType:
     if not board.decisions:
         return Text("none yet", style="dim")
     table = _table("At", "Variant", "Symbol", "Side")
     table.add_column("Predicted", justify="right", no_wrap=True)
+    if ranges:
+        table.add_column("q10 to q90", justify="right", no_wrap=True, style="dim")
     table.add_column("Decision", no_wrap=True)
     table.add_column("Reason", no_wrap=True, overflow="ellipsis", ratio=1)
     for signal in list(board.decisions)[: -rows - 1 : -1]:
-        table.add_row(*_decision(signal))
+        table.add_row(*_decision(signal, ranges=ranges))
     return table
 
 
-def _decision(signal: Signal) -> list[RenderableType]:
+def _decision(signal: Signal, *, ranges: bool) -> list[RenderableType]:
     entered = signal.decision == "enter"
     predicted = "-" if signal.predicted_return is None else f"{signal.predicted_return:+.2%}"
+    low, high = signal.predicted_q10, signal.predicted_q90
+    between = "" if low is None or high is None else f"{low:+.1%} to {high:+.1%}"
     return [
         moment(signal.cycle_at)[5:],
         signal.variant,
         signal.symbol,
         Text("-") if signal.side is None else _side(signal.side),
         predicted,
+        *([between] if ranges else []),
         Text(signal.decision, style="bold cyan" if entered else "dim"),
         Text(signal.decision_reason, style="default" if entered else "dim"),
     ]

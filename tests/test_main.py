@@ -55,6 +55,8 @@ def at_the_checkout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()
     sys.excepthook, sys.unraisablehook = hooks
     root.setLevel(before[0])
+    for handler in set(root.handlers) - set(before[1]):
+        handler.close()
     root.handlers[:] = before[1]
 
 

@@ -117,6 +117,14 @@ def test_the_screen_shows_time_progress_equity_positions_decisions_and_events() 
         assert words in text
 
 
+def test_a_wide_screen_shows_the_forecasts_range_too() -> None:
+    ranged = signal(3)
+    ranged.predicted_q10, ranged.predicted_q90 = -0.018, 0.0241
+    made = board([ranged])
+    assert "-1.8% to +2.4%" in shown(made)
+    assert "q10" not in shown(made, width=80)
+
+
 def test_an_open_position_without_a_stop_is_seen_at_once() -> None:
     assert re.search(r"84,000.5 +none +85,680.5", shown(board([position(stop_price=None)])))
 

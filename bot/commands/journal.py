@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import anyio
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
-from bot.commands.output import configure_logs, console, moment, print_json, print_table, signed, table
+from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table, signed
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
 from bot.journal.connection import read_journal
@@ -65,7 +64,7 @@ def print_days(reading: Reading) -> None:
 def _show(
     reading: Reading,
     query: Callable[[Queries], Awaitable[list[RowT]]],
-    draw: Callable[[Iterable[RowT]], Table],
+    draw: Callable[[Iterable[RowT]], Grid],
 ) -> None:
     configure_logs()
 
@@ -96,10 +95,10 @@ def _word(option: str, word: str | None, kind: type[WordT]) -> WordT | None:
         raise OperatorError(f"{option} {word}: expected one of {', '.join(kind)}") from None
 
 
-def _signals(rows: Iterable[Signal]) -> Table:
-    shown = table(
-        "Cycle, UTC", "Variant", "Symbol", "Side", "Forecast", "Decision", "Fill", "Net", "Came",
-        right="Forecast Net Came",
+def _signals(rows: Iterable[Signal]) -> Grid:
+    shown = Grid(
+        "Cycle UTC", "Variant", "Symbol", "Side", "Forecast", "Decision", "Fill", "Net", "Came",
+        right="Forecast Net Came", first_to_go=("Came", "Net", "Fill", "Side"),
     )  # fmt: skip
     for row in rows:
         shown.add_row(
@@ -118,10 +117,11 @@ def _signals(rows: Iterable[Signal]) -> Table:
     return shown
 
 
-def _positions(rows: Iterable[Position]) -> Table:
-    shown = table(
-        "Opened, UTC", "Closed, UTC", "Variant", "Symbol", "Side", "Status", "Filled", "Entry", "Stop", "Exit",
+def _positions(rows: Iterable[Position]) -> Grid:
+    shown = Grid(
+        "Opened UTC", "Closed UTC", "Variant", "Symbol", "Side", "Status", "Filled", "Entry", "Stop", "Exit",
         "Reason", "Net", right="Filled Entry Stop Exit Net",
+        first_to_go=("Variant", "Closed UTC", "Exit", "Filled", "Status", "Side"),
     )  # fmt: skip
     for row in rows:
         shown.add_row(
@@ -141,10 +141,10 @@ def _positions(rows: Iterable[Position]) -> Table:
     return shown
 
 
-def _orders(rows: Iterable[OrderRow]) -> Table:
-    shown = table(
-        "Created, UTC", "Client id", "Symbol", "Leg", "Side", "Type", "Quantity", "Price", "Filled", "State", "Reason",
-        right="Quantity Price Filled",
+def _orders(rows: Iterable[OrderRow]) -> Grid:
+    shown = Grid(
+        "Created UTC", "Client id", "Symbol", "Leg", "Side", "Type", "Quantity", "Price", "Filled", "State", "Reason",
+        right="Quantity Price Filled", first_to_go=("Type", "Reason", "Filled", "Side", "Quantity"),
     )  # fmt: skip
     for row in rows:
         wanted = row.request
@@ -164,10 +164,10 @@ def _orders(rows: Iterable[OrderRow]) -> Table:
     return shown
 
 
-def _fills(rows: Iterable[BookedFill]) -> Table:
-    shown = table(
-        "At, UTC", "Symbol", "Trade", "Leg", "Side", "Quantity", "Price", "Fee", "Realized", "Position",
-        right="Trade Quantity Price Fee Realized",
+def _fills(rows: Iterable[BookedFill]) -> Grid:
+    shown = Grid(
+        "At UTC", "Symbol", "Trade", "Leg", "Side", "Quantity", "Price", "Fee", "Realized", "Position",
+        right="Trade Quantity Price Fee Realized", first_to_go=("Trade", "Fee", "Position", "Side"),
     )  # fmt: skip
     for row in rows:
         shown.add_row(
@@ -185,9 +185,8 @@ def _fills(rows: Iterable[BookedFill]) -> Table:
     return shown
 
 
-def _events(rows: Iterable[StoredEvent]) -> Table:
-    shown = table("At, UTC", "Severity", "Event", "Detail")
-    shown.columns[-1].no_wrap, shown.columns[-1].overflow = False, "fold"
+def _events(rows: Iterable[StoredEvent]) -> Grid:
+    shown = Grid("At UTC", "Severity", "Event", "Detail", fold="Detail")
     styles = {Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
     for row in rows:
         detail = "  ".join(f"{key}={value}" for key, value in row.detail.items())
@@ -195,9 +194,9 @@ def _events(rows: Iterable[StoredEvent]) -> Table:
     return shown
 
 
-def _days(rows: Iterable[Day]) -> Table:
+def _days(rows: Iterable[Day]) -> Grid:
     names = ("Signals", "Entries", "Exits", "Fees", "Funding", "Net", "Wallet", "Drawdown")
-    shown = table("Day, UTC", *names, right=" ".join(names))
+    shown = Grid("Day UTC", *names, right=" ".join(names), first_to_go=("Drawdown", "Exits", "Funding"))
     for row in rows:
         counts = (str(row.signals), str(row.entries), str(row.exits))
         money = (f"{row.fees:,.2f}", signed(row.funding), signed(row.net_pnl), f"{row.wallet:,.2f}")

@@ -3,10 +3,12 @@
 import datetime
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -39,12 +41,45 @@ def print_table(table: RenderableType) -> None:
     console().print(table)
 
 
-def table(*columns: str, right: str = "", title: str | None = None) -> Table:
-    """An empty table without lines; the columns named in `right`, split at blanks, are numbers."""
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left")
+def table(*columns: str, right: str = "", fold: str = "") -> Table:
+    """An empty table without lines. Columns named in `right`, split at blanks, are numbers; those in `fold` wrap."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right.split() else "left", no_wrap=True)
+        justify: JustifyMethod = "right" if name in right.split() else "left"
+        made.add_column(name, justify=justify, no_wrap=name not in fold.split(), overflow="fold")
     return made
+
+
+class Grid:
+    """A table that leaves out columns, those of `first_to_go` in order, where the console has no room for all."""
+
+    def __init__(self, *columns: str, right: str = "", fold: str = "", first_to_go: Sequence[str] = ()) -> None:
+        self._columns = columns
+        self._right, self._fold = right, fold
+        self._first_to_go = first_to_go
+        self._rows: list[tuple[RenderableType, ...]] = []
+
+    def add_row(self, *cells: RenderableType) -> None:
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        gone: list[str] = []
+        roomy = options.update(width=10_000)  # what it would like to have, not what there is
+        for name in (*self._first_to_go, ""):
+            drawn = self._without(gone)
+            if not name or Measurement.get(console, roomy, drawn).maximum <= options.max_width:
+                break
+            gone.append(name)
+        yield drawn
+        if gone:
+            yield Text(f"left out for want of room, --json has all: {', '.join(gone)}", style="dim")
+
+    def _without(self, gone: Sequence[str]) -> Table:
+        kept = [index for index, name in enumerate(self._columns) if name not in gone]
+        made = table(*(self._columns[index] for index in kept), right=self._right, fold=self._fold)
+        for cells in self._rows:
+            made.add_row(*(cells[index] for index in kept))
+        return made
 
 
 def moment(at: int | None) -> str:

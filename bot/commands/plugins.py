@@ -15,9 +15,7 @@ def list_plugins(folders: Sequence[Path], as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = table("Name", "Kind", "About", "Options", "From")
-    for column in shown.columns[2:]:
-        column.no_wrap, column.overflow = False, "fold"
+    shown = table("Name", "Kind", "About", "Options", "From", fold="About Options From")
     for row in rows:
         shown.add_row(row.name, row.kind, row.about, _options(row), _short(row.source))
     print_table(shown)

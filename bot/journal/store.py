@@ -161,6 +161,20 @@ class Store:
         found = await self._pool.fetch("SELECT * FROM bot.positions WHERE position_id = $1", position_id)
         return next(iter(_positions(found)), None)
 
+    async def load_untold(self) -> list[Position]:
+        """Closed positions whose signal's row lacks its last outcome, oldest first."""
+        query = """SELECT positions.* FROM bot.positions JOIN bot.signal_log ON signal_id = position_id
+                   WHERE status = 'closed' AND (fill_status = 'pending' OR
+                       filled > 0 AND signal_log.net_pnl IS DISTINCT FROM positions.net_pnl)
+                   ORDER BY created_at, position_id"""
+        return _positions(await self._pool.fetch(query))
+
+    async def load_lost_intents(self) -> list[str]:
+        """Ids of the signals whose entry is pending without a position, oldest first."""
+        query = """SELECT signal_id FROM bot.signal_log WHERE fill_status = 'pending' AND NOT EXISTS
+                   (SELECT FROM bot.positions WHERE position_id = signal_id) ORDER BY cycle_at, signal_id"""
+        return [row["signal_id"] for row in await self._pool.fetch(query)]
+
     async def load_orders(self, position_ids: Sequence[str]) -> list[OrderRow]:
         """All orders of these positions, oldest first."""
         query = "SELECT * FROM bot.orders WHERE position_id = ANY($1) ORDER BY created_at, revision, client_id"

@@ -86,6 +86,7 @@ class Desk:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         self.ledger = await self._reconciler.load(self._clock.now())
+        await self._tell_missed()
         task_status.started()
         async with anyio.create_task_group() as group:
             group.start_soon(self._alarm.run, self._ring)
@@ -93,6 +94,13 @@ class Desk:
                 await self._handle(message)
                 self._set_alarm()
             group.cancel_scope.cancel()
+
+    async def _tell_missed(self) -> None:
+        """What an earlier process knew or was about to do, and did not live to tell."""
+        for position in await self._store.load_untold():
+            self._announce(position)
+        for signal_id in await self._store.load_lost_intents():
+            self._publish(SignalOutcome(signal_id=signal_id, fill_status="denied", exit_reason="process_ended"))
 
     async def _ring(self) -> None:
         self._inbox.send_nowait(AlarmRang())

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.errors import OurFault
+from bot.journal.records import Records
 from bot.journal.store import Store
 from bot.messages import PositionStatus
 from bot.venue import Fill, Leg, OrderState
-from tests.journal.rows import AT, fill, funding, order, position
+from tests.journal.rows import AT, fill, funding, order, position, signal
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,35 @@ async def test_only_positions_that_are_not_closed_are_open(store: Store) -> None
     rows = [position(status.value, status=status) for status in PositionStatus]
     await store.save(positions=rows)
     assert {row.status for row in await store.load_open_positions()} == set(PositionStatus) - {PositionStatus.CLOSED}
+
+
+async def test_an_outcome_that_nobody_lived_to_tell_is_found_by_the_signals_row(
+    store: Store, pool: asyncpg.Pool
+) -> None:
+    over = {"status": PositionStatus.CLOSED, "filled": Decimal(1), "closed": Decimal(1), "gross_pnl": Decimal(3)}
+    unfilled = {"status": PositionStatus.CLOSED, "exit_reason": "not_filled"}
+    await store.save(
+        positions=[
+            position("told", **over),
+            position("untold", **over),
+            position("expired", **unfilled),
+            position("untold-expired", **unfilled),
+            position("open", status=PositionStatus.OPEN, filled=Decimal(1)),
+        ]
+    )
+    await Records(pool).write(
+        [
+            signal("told", fill_status="filled", net_pnl=Decimal(3)),
+            signal("untold", fill_status="filled"),
+            signal("expired", fill_status="expired"),
+            signal("untold-expired"),
+            signal("open"),
+            signal("lost"),
+            signal("refused", decision="refuse", fill_status=None),
+        ]
+    )
+    assert {found.position_id for found in await store.load_untold()} == {"untold", "untold-expired"}
+    assert await store.load_lost_intents() == ["lost"]
 
 
 async def test_live_orders_are_those_whose_end_is_not_known(store: Store) -> None:

@@ -28,6 +28,8 @@ class MemoryStore:
         self.fills: dict[tuple[str, int], Fill] = {}
         self.funding: dict[int, FundingPaid] = {}
         self.facts: dict[str, object] = {}
+        self.untold: list[Position] = []  # signals' rows are not kept here
+        self.lost_intents: list[str] = []
 
     async def save(
         self,
@@ -48,6 +50,12 @@ class MemoryStore:
 
     async def load_position(self, position_id: str) -> Position | None:
         return copy.deepcopy(self.positions.get(position_id))
+
+    async def load_untold(self) -> list[Position]:
+        return copy.deepcopy(self.untold)
+
+    async def load_lost_intents(self) -> list[str]:
+        return list(self.lost_intents)
 
     async def load_orders(self, position_ids: Sequence[str]) -> list[OrderRow]:
         return [copy.deepcopy(row) for row in self.orders.values() if row.position_id in position_ids]

@@ -480,3 +480,20 @@ def _intent(world: World) -> EntryIntent:
         leverage=10,
         exits=ExitPlan(stop_pct=2.0),
     )
+
+
+async def test_what_an_earlier_process_did_not_live_to_tell_is_told_at_the_start() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter(limit=None)
+        world.move(51_100)
+        await world.quiet()
+    position = world.position()
+    assert position.exit_reason == "target"
+    world.store.untold, world.store.lost_intents = [position], ["sig2"]
+    world.news.clear()
+    async with world.trading():
+        told = {news.signal_id: news for news in world.news if isinstance(news, SignalOutcome)}
+    assert (told["sig1"].fill_status, told["sig1"].exit_reason) == ("filled", "target")
+    assert told["sig1"].net_pnl == position.net_pnl
+    assert (told["sig2"].fill_status, told["sig2"].exit_reason) == ("denied", "process_ended")

@@ -121,7 +121,7 @@ def simulator(
     profile: Annotated[str, typer.Option(help="calm | normal | stress market of the generator.")] = "normal",
     pace: Annotated[str, typer.Option(help="max (in lockstep with a bot), or N times real time.")] = "max",
     wallet: Annotated[str, typer.Option(help="USDT in the account at the start.")] = "10000",
-    port: Annotated[int, typer.Option(help="0: any free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one.")] = 0,
     outage_minutes: Annotated[float, typer.Option(help="How far the world may go on while no bot is there.")] = 0.0,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from bot.exchange.simulator.server import SimulatorOptions
 from bot.orders.ledger import Ledger
 
 GENERATED_START = 1_767_571_200_000  # 2026-01-05, a Monday
+SYMBOL = re.compile("[A-Z0-9]{5,20}")
 READY_SECONDS = 60.0  # real time for the simulator to read or generate its market
 
 
@@ -73,6 +75,9 @@ class MarketOptions(msgspec.Struct, frozen=True, kw_only=True):
         self, symbols: tuple[str, ...], wallet: str, port: int, *, until_stdin_closes: bool
     ) -> SimulatorOptions:
         """What the simulator is to do. OperatorError names the option that is wrong."""
+        for symbol in symbols:
+            if not SYMBOL.fullmatch(symbol):
+                raise OperatorError(f'--symbol {symbol}: expected a symbol of the venue such as "BTCUSDT"')
         start, end = self._span(symbols)
         return SimulatorOptions(
             symbols=symbols,

@@ -93,6 +93,10 @@ async def _run(options: RunOptions) -> int:
 
 def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ...]) -> None:
     """What can be known to be wrong before anything is loaded, opened or emptied."""
+    try:
+        options.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"--state {options.state}: {error.strerror}; expected a folder for its files") from None
     if options.venue != REPLAY:
         Secrets.from_environment()
     elif options.simulator_url is None:

@@ -114,6 +114,10 @@ FAULTS = [
     (f"run {BTC} --profile wild", "--profile wild: expected one of calm, normal, stress"),
     (f"run {BTC} --bars {{0}}/nowhere", r"--bars {0}/nowhere: no such folder; expected .*"),
     (f"run {BTC} --bars {{0}}/empty", "{0}/empty/BTCUSDT-1h.parquet: no such file"),
+    (f"run {BTC} --state {{0}}/a_file", "--state {0}/a_file: File exists; expected a folder for its files"),
+    ("simulator --symbol btc", '--symbol btc: expected a symbol of the venue such as "BTCUSDT"'),
+    ("simulator --symbol BTCUSDT --port 70000", "Invalid value for '--port': .* 65535; see .*"),
+    ("train base --bars {0} --out {0}/a_file/m", "--out {0}/a_file/m: Not a directory; expected a folder .*"),
     ("simulator --symbol BTCUSDT --wallet much", "--wallet much: expected an amount of USDT above 0"),
     # of the journal, the model, the training
     ("journal signals --state {0}/none", "{0}/none: no journal here yet; run the bot with this state directory first"),

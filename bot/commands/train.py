@@ -25,12 +25,24 @@ def options(
     """
     if out.exists() and not out.is_dir():
         raise OperatorError(f"--out {out}: is a file; expected a folder")
+    _try_to_make(out)
     given = {name: number for name, number in numbers.items() if number is not None}
     given |= {name: parse_day(f"--{name.replace('_', '-')}", text) for name, text in days.items() if text is not None}
     made = msgspec.structs.replace(TrainOptions(bars=bars, out=out), **given)
     if not made.cutoff < made.validation_to < made.test_to:
         raise OperatorError("--cutoff, --validation-to and --test-to: expected three days, each after the one before")
     return made
+
+
+def _try_to_make(folder: Path) -> None:
+    """Minutes of training are not to end at a folder that cannot be made; an empty one is taken away again."""
+    try:
+        folder.mkdir(parents=True)
+        folder.rmdir()
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise OperatorError(f"--out {folder}: {error.strerror}; expected a folder that can be made") from None
 
 
 def train(wanted: TrainOptions, as_json: bool) -> None:

@@ -251,7 +251,7 @@ class Desk:
     async def _reconcile(self) -> None:
         """Nothing opens until book, ledger and venue agree."""
         self._close_entries("reconciling", "")
-        held = list(self.book.open_positions())
+        held = list(self.book.positions.values())  # closed ones too: some leg of theirs may still live
         try:
             findings = await self._reconciler.run(self._on_fills, self._on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:

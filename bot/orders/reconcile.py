@@ -63,6 +63,8 @@ class Reconciler:
         self._seen_income = await self._store.income_ids(self._funding_since)
         for position in await self._store.load_open_positions():
             self._book.adopt(position, await self._store.load_orders([position.position_id]))
+        for row in await self._store.load_live_orders():
+            await self._adopt_closed(row.position_id)
         return Ledger(
             starting_wallet=Decimal(start),
             realized_pnl=totals.realized_pnl,
@@ -72,6 +74,14 @@ class Reconciler:
             net=dict(totals.net),
             last_funding_at=self._funding_since,
         )
+
+    async def _adopt_closed(self, position_id: str) -> None:
+        """A process that dies between a position's last fill and the cancel of its other leg leaves that leg alive."""
+        if position_id in self._book.positions:
+            return
+        position = await self._store.load_position(position_id)
+        if position is not None:
+            self._book.adopt(position, await self._store.load_orders([position_id]))
 
     async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
         wallet = format(await self._port.wallet(), "f")

@@ -47,6 +47,10 @@ class OrderStore(Protocol):
 
     async def load_position(self, position_id: str) -> Position | None: ...
 
+    async def load_live_orders(self) -> list[OrderRow]:
+        """Every order whose end is not known."""
+        ...
+
     async def load_untold(self) -> list[Position]:
         """Closed positions of which the signal's row does not say what came of them: nobody lived to tell it."""
         ...

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bot.messages import Position, PositionStatus
+from bot.orders.states import LIVE
 from bot.orders.store import AttributedFill
 from bot.venue import Fill, FundingPaid, OrderRow
 
@@ -50,6 +51,9 @@ class MemoryStore:
 
     async def load_position(self, position_id: str) -> Position | None:
         return copy.deepcopy(self.positions.get(position_id))
+
+    async def load_live_orders(self) -> list[OrderRow]:
+        return [copy.deepcopy(row) for row in self.orders.values() if row.state in LIVE]
 
     async def load_untold(self) -> list[Position]:
         return copy.deepcopy(self.untold)

@@ -1,45 +1,17 @@
 """The real desk against the matching engine in one process, on trio's virtual time."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from decimal import Decimal
 
-import anyio
 import pytest
 import trio.testing
 
-from bot.clock import HOUR_MS, ReplayClock
-from bot.errors import OutcomeUnknown, VenueRejected
+from bot.clock import HOUR_MS
 from bot.exchange.matching import Engine, NewOrder, Settings
-from bot.exchange.paper import PaperTrading
-from bot.messages import (
-    BotEvent,
-    EntryIntent,
-    ExitIntent,
-    ExitPlan,
-    Position,
-    PositionChanged,
-    Side,
-    SignalOutcome,
-    StopMove,
-)
-from bot.orders.book import PositionBook
-from bot.orders.desk import Desk, DeskMessage
-from bot.streams import Activity, Overflow, Stream
-from bot.venue import Book, Instrument, OrderReport, OrderRequest, UserStreamUp
-from tests.orders.memory_store import MemoryStore
+from bot.messages import EntryIntent, ExitIntent, ExitPlan, PositionChanged, Side, SignalOutcome, StopMove
+from bot.venue import UserStreamUp
+from tests.orders.world import BTC, FaultyTrading, World, same_account
 
 D = Decimal
-START = 1_740_787_200_000
-BTC = Instrument(
-    symbol="BTCUSDT",
-    tick_size=D("0.10"),
-    step_size=D("0.001"),
-    min_quantity=D("0.001"),
-    max_quantity=D(1000),
-    max_market_quantity=D(120),
-    min_notional=D(50),
-)
 
 
 @pytest.fixture
@@ -48,137 +20,6 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 pytestmark = pytest.mark.anyio
-
-
-class FaultyTrading(PaperTrading):
-    """Loses answers on command: `lose` says of each order whether it is lost "before" or "after" the venue acted."""
-
-    def __init__(self, engine: Engine, publish: Callable[[object], None]) -> None:
-        super().__init__(engine, publish)
-        self.lose: dict[str, str] = {}  # by the client id's end
-        self.refuse: dict[str, int] = {}
-        self.deaf_to_cancels = False
-        self.cancels = 0
-        self.sent: list[str] = []
-
-    async def place(self, request: OrderRequest) -> OrderReport:
-        end = request.client_id.rsplit("-", 1)[1]
-        self.sent.append(end)
-        if end in self.refuse:
-            raise VenueRejected(self.refuse[end], "refused by the test")
-        if self.lose.get(end) == "before":
-            raise OutcomeUnknown("lost before the venue acted")
-        report = await super().place(request)
-        if self.lose.get(end) == "after":
-            raise OutcomeUnknown("lost after the venue acted")
-        return report
-
-    async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
-        self.cancels += 1
-        if self.deaf_to_cancels:
-            raise OutcomeUnknown("lost before the venue acted")
-        return await super().cancel(symbol, client_id, book)
-
-
-class World:
-    """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
-
-    def __init__(self) -> None:
-        self.clock = ReplayClock(START)
-        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), Settings(partial_fill_probability=0.0))
-        self.store = MemoryStore()
-        self.activity = Activity()
-        self.news: list[object] = []
-        self.inbox: Stream[DeskMessage] | None = None
-        self.port = FaultyTrading(self.engine, self._tell_desk)
-        self.move(50_000)
-
-    def _tell_desk(self, event: object) -> None:
-        if self.inbox is not None:
-            self.inbox.send_nowait(event)  # type: ignore[arg-type]  # the port's events are desk messages
-
-    def move(self, price: float, minutes: int = 0) -> None:
-        self.clock.advance(self.clock.now() + minutes * 60_000)
-        self.engine.step(self.clock.now())
-        self.engine.on_price("BTCUSDT", D(str(price)))
-        self.engine.on_mark("BTCUSDT", D(str(price)))
-        self.port.flush()
-
-    @asynccontextmanager
-    async def trading(self) -> AsyncIterator[Desk]:
-        """A desk that has reconciled; leaving the block kills it wherever it is."""
-        self.inbox = Stream("desk", 1_000, Overflow.HALT, self.activity)
-        desk = Desk(
-            self.inbox,
-            self.news.append,
-            self.port,
-            self.store,
-            self.clock,
-            PositionBook("tsb", {"BTCUSDT": BTC}),
-            ["BTCUSDT"],
-        )
-        async with anyio.create_task_group() as group:
-            await group.start(desk.run)
-            self.inbox.send_nowait(UserStreamUp(self.clock.now()))
-            await self.quiet()
-            yield desk
-            group.cancel_scope.cancel()
-        self.inbox = None
-        self.activity = Activity()
-
-    async def quiet(self) -> None:
-        for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
-            await self.activity.wait_quiet()
-
-    async def tell(self, message: DeskMessage) -> None:
-        assert self.inbox is not None
-        self.inbox.send_nowait(message)
-        await self.quiet()
-
-    async def enter(self, signal_id: str = "sig1", limit: str | None = "49900.0", side: Side = Side.LONG) -> None:
-        now = self.clock.now()
-        await self.tell(
-            EntryIntent(
-                signal_id=signal_id,
-                variant="BTC",
-                tier="t1",
-                symbol="BTCUSDT",
-                side=side,
-                quantity=D("0.010"),
-                limit_price=None if limit is None else D(limit),
-                post_only=False,
-                created_at=now,
-                expires_at=now + HOUR_MS,
-                leverage=10,
-                exits=ExitPlan(stop_pct=2.0, target_pct=2.0),
-            )
-        )
-
-    def net(self) -> Decimal:
-        return sum((p.quantity for p in self.engine.positions()), D(0))
-
-    def stops(self) -> list[tuple[Decimal, Decimal]]:
-        """(quantity, trigger) of the live stops on the venue."""
-        algos = self.engine.algos.values()
-        return [(a.quantity, a.trigger_price) for a in algos if a.is_open and a.type == "STOP_MARKET"]
-
-    def live(self) -> list[str]:
-        ids = [o.client_id for o in self.engine.orders.values() if o.is_open]
-        return sorted(i.rsplit("-", 1)[1] for i in ids + [a.client_id for a in self.engine.algos.values() if a.is_open])
-
-    def position(self, signal_id: str = "sig1") -> Position:
-        return self.store.positions[signal_id]
-
-    def events(self) -> list[str]:
-        return [n.name for n in self.news if isinstance(n, BotEvent)]
-
-    def outcome(self, signal_id: str = "sig1") -> SignalOutcome:
-        return [n for n in self.news if isinstance(n, SignalOutcome) and n.signal_id == signal_id][-1]
-
-
-def same_account(world: World, desk: Desk) -> bool:
-    return desk.ledger.wallet == world.engine.wallet and sum(desk.ledger.net.values(), D(0)) == world.net()
 
 
 async def test_an_entry_fills_is_covered_and_ends_at_its_target_with_its_twin_cancelled() -> None:

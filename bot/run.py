@@ -16,7 +16,7 @@ from bot.app import Parts, Session
 from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
-from bot.journal.connection import open_journal
+from bot.journal.connection import open_journal, whereabouts
 from bot.journal.queries import Queries
 from bot.journal.records import Records
 from bot.journal.store import Store
@@ -73,8 +73,10 @@ async def _run(options: RunOptions) -> int:
     console.print(f"loading the model {settings.model.base} ...", style="dim", soft_wrap=True)
     loaded = await anyio.to_thread.run_sync(_load_model, options, settings)
     await anyio.to_thread.run_sync(exits.prepare)
-    console.print(f"opening the journal in {options.state} ...", style="dim", soft_wrap=True)
+    console.print("opening the journal ...", style="dim", soft_wrap=True)
     async with open_journal(options.state, settings.journal, os.environ) as pool:
+        where = whereabouts(options.state, settings.journal, os.environ)
+        console.print(f"the journal is in {where}", style="dim", soft_wrap=True)
         store, queries = Store(pool), Queries(pool)
         inbox = terminal_stream()
         parts = Parts(
@@ -173,7 +175,7 @@ async def _facts(
         funding=journal.ledger.funding,
         net_pnl=journal.net_pnl,
         max_drawdown=max_drawdown(equity),
-        naked_seconds=told.naked_seconds if told is not None else 0.0,
+        naked_seconds=told.naked_seconds if told is not None else None,
         ledger_equal=session.ledger_equal,
         ledger_checks=session.check.checks,
         restarts=starts - 1,

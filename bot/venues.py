@@ -48,7 +48,7 @@ class SimulatorReport(msgspec.Struct, frozen=True):
     now: int
     naked_seconds: float
     sessions: int
-    equity: tuple[tuple[int, Decimal], ...]  # hourly, open positions at their marks
+    equity: tuple[tuple[int, Decimal], ...]  # each hour's first, lowest and highest, open positions at their marks
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):

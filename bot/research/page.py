@@ -50,10 +50,13 @@ def _about(facts: RunFacts) -> str:
 
 
 def _checks(facts: RunFacts) -> str:
-    naked = f"{facts.naked_seconds:g} s without a stop"
-    ledger = "Ledger equals the venue’s" if facts.ledger_equal else "Ledger differs from the venue’s"
     restarts = "No restart" if not facts.restarts else f"{facts.restarts} restarts survived"
-    checks = ((naked, facts.naked_seconds == 0), (ledger, facts.ledger_equal), (restarts, True))
+    checks = [(restarts, True)]
+    if facts.ledger_checks:
+        words = "Ledger equals the venue’s" if facts.ledger_equal else "Ledger differs from the venue’s"
+        checks.insert(0, (words, facts.ledger_equal))
+    if facts.naked_seconds is not None:
+        checks.insert(0, (f"{facts.naked_seconds:g} s without a stop", facts.naked_seconds == 0))
     return "".join(
         f'<span class="check {"good" if good else "bad"}">{"✓" if good else "✗"} {words}</span>'
         for words, good in checks

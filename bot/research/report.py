@@ -94,12 +94,18 @@ def _money(facts: RunFacts) -> Table:
 
 def _checks(facts: RunFacts) -> Table:
     table = _figures("Checks")
-    naked = facts.naked_seconds
-    table.add_row("seconds without a stop", Text(f"{naked:g}", style="red" if naked else "green"))
-    equal = facts.ledger_equal
-    table.add_row("ledger equals the venue's", Text("yes" if equal else "NO", style="green" if equal else "bold red"))
+    naked, equal = facts.naked_seconds, facts.ledger_equal
+    table.add_row("seconds without a stop", _verdict("not measured" if naked is None else f"{naked:g}", not naked))
+    compared = "yes" if equal else "NO"
+    table.add_row("ledger equals the venue's", _verdict(compared if facts.ledger_checks else "not compared", equal))
     table.add_row("restarts", str(facts.restarts))
     return table
+
+
+def _verdict(words: str, good: bool) -> Text:
+    """Neither good nor bad where there is nothing to judge by."""
+    style = "dim" if words.startswith("not ") else "green" if good else "bold red"
+    return Text(words, style=style)
 
 
 def _flow(facts: RunFacts) -> Table:

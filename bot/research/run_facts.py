@@ -34,7 +34,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     funding: Decimal  # paid: below zero
     net_pnl: Decimal
     max_drawdown: Decimal  # from a high of the equity to the lowest point after it, above zero
-    naked_seconds: float
+    naked_seconds: float | None  # None: nobody measured it
     ledger_equal: bool
     restarts: int
     wall_seconds: float

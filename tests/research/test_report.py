@@ -106,6 +106,7 @@ def run_facts(count: int = 120) -> RunFacts:
         max_drawdown=max_drawdown(equity),
         naked_seconds=0.0,
         ledger_equal=True,
+        ledger_checks=412,
         restarts=0,
         wall_seconds=74.2,
         starting_balance=Decimal(10_000),
@@ -281,3 +282,11 @@ def test_a_run_that_was_stopped_by_hand_says_so() -> None:
     assert "stopped by hand" in printed(msgspec.structs.replace(run_facts(), interrupted=True))
     assert "stopped by hand" not in printed(run_facts())
     assert "Still open" not in printed(run_facts())
+
+
+def test_what_nobody_measured_is_not_called_good() -> None:
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_report(console, msgspec.structs.replace(run_facts(), naked_seconds=None, ledger_checks=0, ledger_equal=False))
+    text = console.export_text()
+    assert re.search(r"seconds without a stop +not measured", text)
+    assert re.search(r"ledger equals the venue's +not compared", text)

@@ -87,22 +87,31 @@ class Cover:
 
 
 class Equity:
-    """The wallet with the open positions at their marks: hour by hour, and its largest fall as a share of the peak."""
+    """The wallet with the open positions at their marks, and its largest fall as a share of the peak."""
 
     def __init__(self, equity: Decimal) -> None:
         self._peak = float(equity)
-        self._hour = -1
+        self._hour: list[tuple[int, Decimal]] = []  # first, lowest and highest point of the hour that runs
+        self._past: list[tuple[int, Decimal]] = []
         self.deepest = 0.0
-        self.curve: list[tuple[int, str]] = []  # ms UTC, USDT; the first of each hour
 
     def see(self, at: int, equity: Decimal) -> None:
         value = float(equity)
         self._peak = max(self._peak, value)
         if self._peak > 0:
             self.deepest = max(self.deepest, 1 - value / self._peak)
-        if at // HOUR_MS > self._hour:
-            self._hour = at // HOUR_MS
-            self.curve.append((at, plain(equity)))
+        point = (at, equity)
+        if not self._hour or at // HOUR_MS > self._hour[0][0] // HOUR_MS:
+            self._past += sorted(set(self._hour))
+            self._hour = [point, point, point]
+        elif equity < self._hour[1][1]:
+            self._hour[1] = point
+        elif equity > self._hour[2][1]:
+            self._hour[2] = point
+
+    def points(self) -> list[tuple[int, Decimal]]:
+        """(ms UTC, USDT) of each hour's first, lowest and highest moment, oldest first."""
+        return self._past + sorted(set(self._hour))
 
 
 class Ledger:

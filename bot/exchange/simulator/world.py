@@ -142,7 +142,7 @@ class World:
             "fees": plain(engine.fees),
             "funding": plain(engine.funding),
             "max_drawdown": self.equity.deepest,
-            "equity": self.equity.curve,
+            "equity": [(at, plain(equity)) for at, equity in self.equity.points()],
         }
 
     def _play(self, step: PriceStep) -> None:

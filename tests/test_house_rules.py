@@ -135,7 +135,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 
 def test_most_files_are_short() -> None:
     lengths = [lines(path) for path in sources() if lines(path)]
-    assert percentile(lengths, 50) <= 120
+    assert percentile(lengths, 50) <= 140  # between pykka's 78 and anyio's 205
     assert percentile(lengths, 90) <= 300
 
 

@@ -72,8 +72,10 @@ def test_the_engine_forecasts_what_the_package_forecasts(
 ) -> None:
     theirs = package_forecast(module, closes, options, 24)
     ours = Engine(module, SPEC, options, checkpoint="x", context=CONTEXT).forecast(closes, 24)
-    np.testing.assert_allclose(ours.point, theirs[..., 5], rtol=1e-4)
-    np.testing.assert_allclose(ours.quantiles, theirs[..., 1:], rtol=1e-4, atol=1e-9)
+    # where a quantile crosses zero nothing of it is left but float32 rounding of its series
+    rounding = 1e-6 * np.abs(theirs).max(axis=(1, 2), keepdims=True)
+    assert (np.abs(ours.point - theirs[..., 5]) <= 1e-4 * np.abs(theirs[..., 5]) + rounding[..., 0]).all()
+    assert (np.abs(ours.quantiles - theirs[..., 1:]) <= 1e-4 * np.abs(theirs[..., 1:]) + rounding).all()
 
 
 def test_raw_prices_match_the_package_without_its_outer_normalisation(module: nn.Module, closes: Floats) -> None:

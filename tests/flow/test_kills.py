@@ -125,4 +125,3 @@ def test_no_cycle_has_two_rows_and_each_entry_one_outcome(journey: Journey) -> N
         expected = (position["exit_reason"], position["net_pnl"]) if over else (None, None)
         assert (row["exit_reason"], row["net_pnl"]) == expected
         assert row["fill_status"] == journey.fill_status(position)
-    print(len(positions.keys() - {row["signal_id"] for row in journey.signals}), "positions without a row")

@@ -7,6 +7,7 @@ import msgspec
 
 from bot.errors import OurFault
 from bot.messages import EntryIntent, Position, PositionStatus, Side
+from bot.orders.ledger import fee_in_quote
 from bot.orders.states import LIVE, OrderEvent, event_of, move
 from bot.strategy.exits import stop_price, target_price
 from bot.strategy.rounding import decimal_of, stop_on_tick, target_on_tick
@@ -58,13 +59,15 @@ class PositionBook:
 
     def expired_entries(self, now: int) -> list[OrderRow]:
         """Entries that rest beyond their time to live."""
-        held = [position for position in self.open_positions() if position.expires_at <= now]
-        return [row for position in held for row in self.legs(position.position_id, Leg.ENTRY, live=True)]
+        return [row for row in self._resting() if self.positions[row.position_id].expires_at <= now]
 
     def next_expiry(self, asked_again: Container[str] = ()) -> int | None:
         """When the next resting entry's time to live ends, `asked_again` (client ids) left out."""
-        resting = [row for row in self.live_orders() if row.leg is Leg.ENTRY and row.client_id not in asked_again]
+        resting = [row for row in self._resting() if row.client_id not in asked_again]
         return min((self.positions[row.position_id].expires_at for row in resting), default=None)
+
+    def _resting(self) -> list[OrderRow]:
+        return [row for row in self.live_orders() if row.leg is Leg.ENTRY]
 
     # -- intents
 
@@ -125,20 +128,24 @@ class PositionBook:
     # -- cover
 
     def cover(self, position: Position, now: int) -> list[OrderRow]:
-        """New stop and target orders that `position` lacks, the stop first. They replace what `surplus` then names.
+        """New orders for what `position` lacks, the stop first. They replace what `surplus` then names."""
+        return [self._closing_row(position, leg, now, price) for leg, price in self.lacking(position, now)]
 
-        A position that is being closed and has no exit on its way any more gets another one.
+    def lacking(self, position: Position, now: int) -> list[tuple[Leg, Decimal | None]]:
+        """The legs, and their trigger prices, that `position` needs and has no live order for.
+
+        A position that is being closed and has no exit on its way any more needs another one.
         """
         if position.open_quantity <= 0:
             return []
         if position.status is PositionStatus.CLOSING:
             leaving = self.legs(position.position_id, Leg.EXIT, live=True)
             too_early = now < self._no_exit_before.get(position.position_id, 0)
-            return [] if leaving or too_early else [self._closing_row(position, Leg.EXIT, now)]
-        wanted = {Leg.STOP: position.stop_price, Leg.TARGET: position.target_price}
+            return [] if leaving or too_early else [(Leg.EXIT, None)]
+        wanted = ((Leg.STOP, position.stop_price), (Leg.TARGET, position.target_price))
         return [
-            self._closing_row(position, leg, now, price)
-            for leg, price in wanted.items()
+            (leg, price)
+            for leg, price in wanted
             if price is not None and not any(self._fits(row, position, price) for row in self._leg_rows(position, leg))
         ]
 
@@ -194,7 +201,8 @@ class PositionBook:
         """Book an execution of the order `client_id`; the caller has made sure that it is new.
 
         What a closing order executed beyond its own position was taken from its siblings on the same side: the
-        venue nets them, so the oldest ones are closed with it.
+        venue nets them, so the oldest ones are closed with it. What is left even then was taken from a position that
+        is not ours, and is in none of the returned parts.
         """
         row = self.orders[client_id]
         row.filled += fill.quantity
@@ -231,7 +239,7 @@ class PositionBook:
         before = (position.entry_price or ZERO) * position.filled
         position.filled += fill.quantity
         position.entry_price = (before + fill.price * fill.quantity) / position.filled
-        position.fees += fill.fee
+        position.fees += fee_in_quote(fill)
         if position.status in (
             PositionStatus.PENDING,
             PositionStatus.CLOSED,
@@ -263,8 +271,6 @@ class PositionBook:
                 self._reduce(owner, row, fill, part)
                 applied.append(Applied(owner.position_id, row.leg, part))
                 left -= part
-        if left > 0:
-            raise OurFault(f"{fill.symbol} trade {fill.trade_id} closed {left} more than all our positions held")
         return applied
 
     @staticmethod
@@ -274,7 +280,7 @@ class PositionBook:
         before = (position.exit_price or ZERO) * position.closed
         position.closed += part
         position.exit_price = (before + fill.price * part) / position.closed
-        position.fees += fill.fee * part / fill.quantity
+        position.fees += fee_in_quote(fill) * part / fill.quantity
         position.gross_pnl += (fill.price - position.entry_price) * part * position.side.sign
         reasons = {Leg.STOP: position.stop_reason or "stop_loss", Leg.TARGET: "target"}
         if row.leg in reasons:

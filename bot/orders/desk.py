@@ -26,8 +26,9 @@ from bot.messages import (
 )
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
+from bot.orders.protection import Protection
 from bot.orders.reconcile import Reconciler
-from bot.orders.sender import RECHECK_MS, Sender
+from bot.orders.sender import COVER, FUNDING, RECHECK_MS, RECONCILE, Sender
 from bot.orders.states import LIVE
 from bot.orders.store import AttributedFill, OrderStore
 from bot.streams import Stream
@@ -44,9 +45,8 @@ from bot.venue import (
     UserStreamUp,
 )
 
-WOULD_TRIGGER_AT_ONCE = -2021
-COVER_ATTEMPTS = 3
-RECONCILE = "reconcile"  # a key of the recheck times that is no client id
+BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user stream is down
+LATE_FUNDING_MS = 30 * SECOND_MS  # for payments that were announced and are not on record yet
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
@@ -79,10 +79,13 @@ class Desk:
         self._outcomes: dict[str, SignalOutcome] = {}  # the last one told of each position in the book
         self._leverage: dict[str, int] = {}
         self._why_closed = "starting"  # why no entry is taken; "" when they are
+        self._stream_up = False
+        self._funding_asked_at = 0
         self.book = book
         self.ledger = Ledger(starting_wallet=Decimal(0))
         self._reconciler = Reconciler(port, store, book, symbols)
         self._sender = Sender(port, book, self._reconciler, clock, publish)
+        self._protection = Protection(book, store, self._sender, clock, publish)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         self.ledger = await self._reconciler.load(self._clock.now())
@@ -118,11 +121,14 @@ class Desk:
             case Fill():
                 await self._on_fills([message])
             case FundingDue():
-                await self._on_funding()
+                await self._on_funding_due(message.at)
             case UserStreamUp():
+                self._stream_up = True
                 await self._reconcile()
             case UserStreamLost():
+                self._stream_up = False
                 self._close_entries("user_stream_lost", message.reason)
+                self._sender.recheck(RECONCILE, BLIND_MS)
             case AlarmRang():
                 await self._on_alarm()
 
@@ -140,6 +146,7 @@ class Desk:
             self._publish(SignalOutcome(signal_id=intent.signal_id, fill_status="denied", exit_reason="leverage"))
             self._tell("leverage_refused", Severity.ERROR, symbol=intent.symbol, error=str(error))
             return
+        self._forget_closed()
         position, row = self.book.enter(intent)
         self._publish(SignalOutcome(signal_id=intent.signal_id, fill_status="pending"))
         await self._tend([position], new=[row])
@@ -184,13 +191,14 @@ class Desk:
         if not self.book.ours(report.client_id):
             self._tell("foreign_order", symbol=report.symbol, client_id=report.client_id, status=report.status)
             return
-        await self._remember(report.client_id)
+        await self._reconciler.recall(report.client_id)
         row = self.book.apply_report(report)
         if row is None:
             self._tell("order_without_row", Severity.ERROR, client_id=report.client_id, symbol=report.symbol)
             return
         position = self.book.positions[row.position_id]
         if report.book is Book.REGULAR and report.filled > row.filled:
+            self._sender.recheck(row.client_id, RECHECK_MS)
             await self._pull(report.symbol)
         await self._tend([position])
 
@@ -201,12 +209,14 @@ class Desk:
             if not self._reconciler.is_new(fill):
                 continue
             self.ledger.book_fill(fill)
-            await self._remember(fill.client_id)
+            await self._reconciler.recall(fill.client_id)
             if fill.client_id not in self.book.orders:
                 self._tell("foreign_fill", Severity.WARNING, symbol=fill.symbol, trade_id=fill.trade_id)
                 booked.append((fill, None, None))
                 continue
             applied = self.book.apply_fill(fill, fill.client_id)
+            if sum(part.quantity for part in applied) < fill.quantity:
+                self._tell("closed_what_is_not_ours", Severity.ERROR, symbol=fill.symbol, trade_id=fill.trade_id)
             row = self.book.orders[fill.client_id]
             booked.append((fill, row.position_id, row.leg))
             touched |= {part.position_id: self.book.positions[part.position_id] for part in applied}
@@ -214,24 +224,31 @@ class Desk:
             self._publish(BalanceChanged(at=self._clock.now(), wallet=self.ledger.wallet))
             await self._tend(list(touched.values()), fills=booked)
 
-    async def _remember(self, client_id: str) -> None:
-        """Bring a position back into the book whose order speaks up after it was closed and forgotten."""
-        if client_id in self.book.orders or not self.book.ours(client_id):
-            return
-        row = await self._store.find_order(client_id)
-        position = await self._store.load_position(row.position_id) if row is not None else None
-        if position is not None:
-            self.book.adopt(position, await self._store.load_orders([position.position_id]))
-
     async def _pull(self, symbol: str) -> None:
-        await self._on_fills(await self._reconciler.missing_fills(symbol))
+        try:
+            missing = await self._reconciler.missing_fills(symbol)
+        except (VenueUnavailable, VenueRejected) as error:
+            self._tell("fills_unknown", Severity.WARNING, symbol=symbol, error=str(error))
+            self._sender.recheck(RECONCILE, RECHECK_MS)
+        else:
+            await self._on_fills(missing)
 
-    async def _on_funding(self) -> None:
+    async def _on_funding_due(self, at: int) -> None:
+        """Each symbol has an event of its own: the first is acted on, those of its moment are once all are told."""
+        if at <= self._funding_asked_at:
+            self._sender.recheck(FUNDING, RECHECK_MS)
+        elif not await self._on_funding():
+            self._sender.recheck(FUNDING, LATE_FUNDING_MS)
+
+    async def _on_funding(self) -> bool:
+        """Book what was paid; False where there was nothing, or nobody to ask."""
+        self._funding_asked_at = self._clock.now()
         try:
             payments = await self._reconciler.missing_funding()
-        except VenueUnavailable as error:
+        except (VenueUnavailable, VenueRejected) as error:
             self._tell("funding_unknown", Severity.WARNING, error=str(error))
-            return
+            self._sender.recheck(FUNDING, LATE_FUNDING_MS)
+            return False
         touched: dict[str, Position] = {}
         for payment in payments:
             self.ledger.book_funding(payment)
@@ -239,6 +256,7 @@ class Desk:
         if payments:
             self._publish(BalanceChanged(at=self._clock.now(), wallet=self.ledger.wallet))
             await self._tend(list(touched.values()), funding=payments)
+        return bool(payments)
 
     def _share_funding(self, payment: FundingPaid) -> list[Position]:
         """Each open position bears its part by quantity; the venue pays on the net, which is their sum."""
@@ -251,7 +269,7 @@ class Desk:
     async def _reconcile(self) -> None:
         """Nothing opens until book, ledger and venue agree."""
         self._close_entries("reconciling", "")
-        held = list(self.book.positions.values())  # closed ones too: some leg of theirs may still live
+        self._sender.recheck_at.pop(RECONCILE, None)
         try:
             findings = await self._reconciler.run(self._on_fills, self._on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
@@ -260,10 +278,14 @@ class Desk:
             return
         for event in findings.events:
             self._publish(event)
-        await self._tend(held)
+        await self._tend(list(self.book.positions.values()))  # closed ones too: some leg of theirs may still live
         if findings.disagreement:
             self._close_entries("venue_disagrees", findings.disagreement)
             self._sender.recheck(RECONCILE, MINUTE_MS)
+            return
+        if not self._stream_up:
+            self._close_entries("user_stream_lost", "")
+            self._sender.recheck(RECONCILE, BLIND_MS)
             return
         self._why_closed = ""
         self._publish(TradingStateChanged(TradingState.ACTIVE, "reconciled", self._clock.now()))
@@ -278,25 +300,34 @@ class Desk:
     # -- time
 
     def _set_alarm(self) -> None:
+        recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
-        times = [*self._sender.recheck_at.values(), *([] if expiry is None else [expiry])]
-        self._alarm.set(min(times, default=None))
+        self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))
 
     async def _on_alarm(self) -> None:
         now = self._clock.now()
-        due = [client_id for client_id, at in self._sender.recheck_at.items() if at <= now]
-        for client_id in due:
-            del self._sender.recheck_at[client_id]
-            if client_id == RECONCILE:
-                await self._reconcile()
-            elif (row := self.book.orders.get(client_id)) is not None and row.state in LIVE:
-                await self._sender.ask(row, last_time=True)
-                await self._tend([self.book.positions[row.position_id]])
+        for key in [key for key, at in self._sender.recheck_at.items() if at <= now]:
+            if self._sender.recheck_at.pop(key, None) is not None:
+                await self._recheck(key)
         for row in self.book.expired_entries(now):
             if row.client_id not in self._sender.recheck_at:
                 await self._tend([self.book.positions[row.position_id]], drop=[row])
-                if row.state in LIVE:
-                    self._sender.recheck(row.client_id, RECHECK_MS)
+        self._forget_closed()
+
+    async def _recheck(self, key: str) -> None:
+        if key == RECONCILE:
+            await self._reconcile()
+        elif key == FUNDING:
+            await self._on_funding()
+        elif key == COVER:
+            now = self._clock.now()
+            await self._tend([p for p in self.book.open_positions() if self.book.lacking(p, now)])
+        elif (row := self.book.orders.get(key)) is not None and row.state in LIVE:
+            if await self._sender.ask(row, last_time=True):
+                await self._pull(row.request.symbol)
+            await self._tend([self.book.positions[row.position_id]])
+
+    def _forget_closed(self) -> None:
         for position_id in self.book.forget_closed():
             self._outcomes.pop(position_id, None)
 
@@ -311,58 +342,14 @@ class Desk:
         funding: Sequence[FundingPaid] = (),
     ) -> None:
         """Commit, then send: cover first, then what is new, then cancel what has no use; commit what came of it."""
-        rows = await self._cover(positions, new, fills, funding)
+        rows = await self._protection.cover(positions, new, fills, funding)
         surplus = [row for position in positions for row in self.book.surplus(position)]
         for row in {row.client_id: row for row in [*drop, *surplus]}.values():
             await self._sender.cancel(row)
         if rows or drop or surplus:
-            await self._commit(positions, (), ())
+            await self._protection.commit(positions)
         for position in positions:
             self._announce(position)
-
-    async def _cover(
-        self,
-        positions: Sequence[Position],
-        new: Sequence[OrderRow],
-        fills: Sequence[AttributedFill],
-        funding: Sequence[FundingPaid],
-    ) -> list[OrderRow]:
-        """Send what the positions lack: a cover that got lost again, and a market exit where the venue refused one."""
-        sent: list[OrderRow] = []
-        for _ in range(COVER_ATTEMPTS):
-            now = self._clock.now()
-            rows = [row for position in positions for row in self.book.cover(position, now)] + list(new)
-            if not rows and sent:
-                break
-            await self._commit(positions, fills, funding)
-            new, fills, funding = (), (), ()
-            refused = [row for row in rows if await self._sender.send(row)]
-            sent += rows
-            for row in refused:
-                self._after_refusal(row)
-        naked = [p for p in positions if p.status is PositionStatus.OPEN and self.book.cover(p, self._clock.now())]
-        for position in naked:
-            self._tell("position_unprotected", Severity.ERROR, position_id=position.position_id, symbol=position.symbol)
-            self._sender.recheck(RECONCILE, SECOND_MS)
-        return sent
-
-    def _after_refusal(self, row: OrderRow) -> None:
-        """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
-        position = self.book.positions[row.position_id]
-        if row.leg is Leg.EXIT:
-            self.book.hold_exit(position, self._clock.now() + RECHECK_MS)
-            self._sender.recheck(RECONCILE, RECHECK_MS)
-        elif row.leg is not Leg.ENTRY and position.status is PositionStatus.OPEN and position.open_quantity > 0:
-            passed = row.reason.startswith(str(WOULD_TRIGGER_AT_ONCE))
-            stop_reason = (position.stop_reason or "stop_loss") if passed else "unprotected"
-            position.status = PositionStatus.CLOSING  # the next round of cover sends the market exit
-            position.exit_reason = "target" if passed and row.leg is Leg.TARGET else stop_reason
-
-    async def _commit(
-        self, positions: Sequence[Position], fills: Sequence[AttributedFill], funding: Sequence[FundingPaid]
-    ) -> None:
-        orders = [row for position in positions for row in self.book.legs(position.position_id)]
-        await self._store.save(orders=orders, positions=positions, fills=fills, funding=funding)
 
     # -- telling
 

@@ -27,8 +27,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
     def book_fill(self, fill: Fill) -> None:
         self.realized_pnl += fill.realized_pnl
-        if fill.fee_asset == QUOTE:
-            self.fees += fill.fee
+        self.fees += fee_in_quote(fill)
         self.fills += 1
         signed = fill.quantity if fill.buy else -fill.quantity
         self.net[fill.symbol] = self.net.get(fill.symbol, ZERO) + signed
@@ -40,3 +39,8 @@ class Ledger(msgspec.Struct, kw_only=True):
     def positions(self) -> dict[str, Decimal]:
         """Signed open quantities, without the flat symbols."""
         return {symbol: quantity for symbol, quantity in self.net.items() if quantity != 0}
+
+
+def fee_in_quote(fill: Fill) -> Decimal:
+    """The fee where it was paid in USDT; a fee in another asset is on record with its fill and in no sum."""
+    return fill.fee if fill.fee_asset == QUOTE else ZERO

@@ -6,6 +6,7 @@ from decimal import Decimal
 import anyio
 import msgspec
 
+from bot.clock import DAY_MS
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, Severity
 from bot.orders.book import PositionBook
@@ -17,6 +18,7 @@ from bot.venue import Book, Fill, FundingPaid, OrderReport, OrderRow, OrderState
 SYNCED = "synced_trade_ids"  # fact: by symbol, the trade id up to which nothing can be missing
 STARTING_WALLET = "starting_wallet"  # fact: USDT, as a string; set last, so that it stands for the others
 STARTED_AT = "started_at"  # fact: ms UTC
+LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 CHECKS = 3  # comparisons of positions before a difference counts
 
@@ -38,7 +40,7 @@ class Reconciler:
         self._symbols = symbols
         self._synced: dict[str, int] = {}
         self._seen: set[tuple[str, int]] = set()
-        self._seen_income: set[int] = set()
+        self._seen_income: dict[int, int] = {}  # id -> time
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
 
@@ -57,10 +59,13 @@ class Reconciler:
         if not isinstance(start, str) or not isinstance(synced, dict):
             start, synced = await self._origin(now)
         self._synced = {symbol: int(trade_id) for symbol, trade_id in synced.items()}
+        await self._start_from_now([symbol for symbol in self._symbols if symbol not in self._synced])
         self._seen = await self._store.fill_ids(self._synced)
         totals = await self._store.ledger()
-        self._funding_since = totals.last_funding_at or int(await self._store.get_fact(STARTED_AT))
-        self._seen_income = await self._store.income_ids(self._funding_since)
+        started_at = int(await self._store.get_fact(STARTED_AT))
+        last_funding_at = totals.last_funding_at or started_at
+        self._funding_since = max(started_at, last_funding_at - LATE_INCOME_MS)
+        self._seen_income = dict.fromkeys(await self._store.income_ids(self._funding_since), last_funding_at)
         for position in await self._store.load_open_positions():
             self._book.adopt(position, await self._store.load_orders([position.position_id]))
         for row in await self._store.load_live_orders():
@@ -72,8 +77,16 @@ class Reconciler:
             funding=totals.funding,
             fills=totals.fills,
             net=dict(totals.net),
-            last_funding_at=self._funding_since,
+            last_funding_at=last_funding_at,
         )
+
+    async def recall(self, client_id: str) -> None:
+        """Bring a position back into the book whose order speaks up after it was closed and forgotten."""
+        if client_id in self._book.orders or not self._book.ours(client_id):
+            return
+        row = await self._store.find_order(client_id)
+        if row is not None:
+            await self._adopt_closed(row.position_id)
 
     async def _adopt_closed(self, position_id: str) -> None:
         """A process that dies between a position's last fill and the cancel of its other leg leaves that leg alive."""
@@ -85,26 +98,35 @@ class Reconciler:
 
     async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
         wallet = format(await self._port.wallet(), "f")
-        synced: dict[str, int] = {}
-        for symbol in self._symbols:
-            earlier = await self._port.fills(symbol, 0)
-            synced[symbol] = max((fill.trade_id for fill in earlier), default=0)
+        synced = {symbol: await self._newest_trade(symbol) for symbol in self._symbols}
         await self._store.set_fact(SYNCED, synced)
         await self._store.set_fact(STARTED_AT, now)
         await self._store.set_fact(STARTING_WALLET, wallet)
         return wallet, synced
 
+    async def _start_from_now(self, symbols: Sequence[str]) -> None:
+        """What was traded on a symbol before it came into our hands is no business of the ledger's."""
+        for symbol in symbols:
+            self._synced[symbol] = await self._newest_trade(symbol)
+        if symbols:
+            await self._store.set_fact(SYNCED, self._synced)
+
+    async def _newest_trade(self, symbol: str) -> int:
+        return max((fill.trade_id for fill in await self._port.fills(symbol, 0)), default=0)
+
     async def run(
         self,
         book_fills: Callable[[Sequence[Fill]], Awaitable[None]],
-        book_funding: Callable[[], Awaitable[None]],
+        book_funding: Callable[[], Awaitable[object]],
     ) -> Findings:
         """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""
         findings = Findings()
         await self._port.check_account()
         on_venue = {report.client_id: report for report in await self._port.open_orders()}
+        for client_id in on_venue:
+            await self.recall(client_id)
         strays = self._report_foreign(on_venue.values(), findings)
-        for row in self._book.live_orders():
+        for row in [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]:
             await self._settle(row, on_venue.get(row.client_id))
         for symbol in self._involved():
             await book_fills(await self.missing_fills(symbol))
@@ -149,12 +171,16 @@ class Reconciler:
         for symbol, trade_id in self._seen:
             self._synced[symbol] = max(trade_id, self._synced.get(symbol, 0))
         self._seen.clear()
+        self._venue_ids.clear()
         await self._store.set_fact(SYNCED, self._synced)
 
     async def missing_funding(self) -> list[FundingPaid]:
         payments = await self._port.funding(self._funding_since)
         missing = [payment for payment in payments if payment.income_id not in self._seen_income]
-        self._seen_income |= {payment.income_id for payment in missing}
+        self._seen_income |= {payment.income_id: payment.at for payment in payments}
+        newest = max((payment.at for payment in payments), default=0)
+        self._funding_since = max(self._funding_since, newest - LATE_INCOME_MS)
+        self._seen_income = {key: at for key, at in self._seen_income.items() if at >= self._funding_since}
         return missing
 
     async def _settle(self, row: OrderRow, report: OrderReport | None) -> None:
@@ -162,7 +188,7 @@ class Reconciler:
             self._book.apply_report(report)
             return
         reports = await self.look_up(row)
-        if not reports and row.state in (OrderState.INTENDED, OrderState.UNRESOLVED):
+        if not reports:
             await anyio.sleep(LAG_SECONDS)
             reports = await self.look_up(row)
         for found in reports:

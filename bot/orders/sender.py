@@ -1,6 +1,7 @@
 """One order to the venue and back: what was sent, what is known of it, and what must be asked again."""
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -10,11 +11,20 @@ from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, Severity
 from bot.orders.book import PositionBook
 from bot.orders.reconcile import Reconciler
-from bot.orders.states import OrderEvent
-from bot.venue import Book, OrderRow, OrderState
+from bot.orders.states import LIVE, OrderEvent
+from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
+RECONCILE, COVER, FUNDING = "reconcile", "cover", "funding"  # keys of the recheck times that are no client ids
+
+
+class Sent(enum.Enum):
+    """What a send came to, beyond what the row's state says."""
+
+    HANDLED = enum.auto()
+    REFUSED = enum.auto()
+    AWAY = enum.auto()  # the venue does not work for now
 
 
 class Sender:
@@ -33,30 +43,42 @@ class Sender:
         self._reconciler = reconciler
         self._clock = clock
         self._publish = publish
-        self.recheck_at: dict[str, int] = {}  # by client id: when to ask again
+        self.recheck_at: dict[str, int] = {}  # by client id or key: when to ask again
 
     def recheck(self, key: str, after_ms: int) -> None:
         self.recheck_at[key] = self._clock.now() + after_ms
 
-    async def send(self, row: OrderRow) -> bool:
-        """True where the venue refused; everything else is in the row's state."""
+    def next_recheck(self) -> int | None:
+        """When something has to be asked again; what triggered is, until its child order has ended."""
+        live = {row.client_id: row.state for row in self._book.live_orders()}
+        for client_id in [key for key in self.recheck_at if key not in (*live, RECONCILE, COVER, FUNDING)]:
+            del self.recheck_at[client_id]
+        for client_id, state in live.items():
+            if state is OrderState.TRIGGERED:
+                self.recheck_at.setdefault(client_id, self._clock.now() + RECHECK_MS)
+        return min(self.recheck_at.values(), default=None)
+
+    async def send(self, row: OrderRow) -> Sent:
         now = self._clock.now
         try:
             report = await self._port.place(row.request)
         except VenueRejected as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
             self._tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
-            return True
+            return Sent.REFUSED
         except VenueUnavailable as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
             self._tell("venue_unavailable", Severity.ERROR, client_id=row.client_id, leg=row.leg, error=str(error))
+            return Sent.AWAY
         except OutcomeUnknown as error:
             self._book.apply_event(row, OrderEvent.UNKNOWN, now(), str(error))
             self._tell("outcome_unknown", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             await self.ask(row)
         else:
             self._book.apply_report(report)
-        return False
+            if report.filled > row.filled:  # the executions themselves are told by the user stream, as a rule
+                self.recheck(row.client_id, RECHECK_MS)
+        return Sent.HANDLED
 
     async def cancel(self, row: OrderRow) -> None:
         if row.state is OrderState.TRIGGERED:
@@ -71,25 +93,43 @@ class Sender:
             await self.ask(row)
         else:
             self._book.apply_report(report)
+        if row.state in LIVE:
+            self.recheck(row.client_id, RECHECK_MS)
 
-    async def ask(self, row: OrderRow, last_time: bool = False) -> None:
-        """Settle an order by asking for it; what stays unknown is asked for again later, then held for missing."""
+    async def ask(self, row: OrderRow, last_time: bool = False) -> bool:
+        """Settle an order by asking for it; True where the venue counts executions that are not booked.
+
+        Only an answer says that an order is missing, never the want of one. A reduce-only order that nobody ever saw
+        may be held for missing at once, because a second one cannot open anything.
+        """
+        answered = False
         for delay in RESOLVE_DELAYS_S:
             await anyio.sleep(delay)
             try:
                 reports = await self._reconciler.look_up(row)
             except (VenueUnavailable, VenueRejected):
                 continue
+            answered = True
             for report in reports:
                 self._book.apply_report(report)
-            if reports and row.state is not OrderState.UNRESOLVED:
-                if any(r.book is Book.REGULAR and r.filled > row.filled for r in reports):
-                    self.recheck(row.client_id, RECHECK_MS)
-                return
-        if last_time or row.request.reduce_only:  # a second reduce-only order cannot open anything
+            if reports:
+                return self._judge(row, reports, last_time)
+        never_seen = row.state in (OrderState.INTENDED, OrderState.UNRESOLVED)
+        if answered and (last_time or never_seen and row.request.reduce_only):
             self._book.apply_event(row, OrderEvent.MISSING, self._clock.now(), "never arrived")
         else:
+            self.recheck(row.client_id, SECOND_MS if row.request.reduce_only else RECHECK_MS)
+        return False
+
+    def _judge(self, row: OrderRow, reports: Sequence[OrderReport], last_time: bool) -> bool:
+        """Whether executions are missing; a trigger that made no child order is held for refused in the end."""
+        if any(report.filled > row.filled for report in reports):
             self.recheck(row.client_id, RECHECK_MS)
+            return True
+        if last_time and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):
+            self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "no order came of the trigger")
+            self._tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
+        return False
 
     def _tell(self, name: str, severity: Severity, **detail: object) -> None:
         self._publish(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))

@@ -1,8 +1,8 @@
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from bot.errors import OurFault
 from bot.messages import EntryIntent, ExitPlan, Position, PositionStatus, Side
 from bot.orders.book import PositionBook
 from bot.orders.states import OrderEvent
@@ -218,12 +218,20 @@ def test_what_a_twin_closed_too_much_is_booked_on_the_sibling_that_lost_it() -> 
     assert a_book.net("BTCUSDT") == 0
 
 
-def test_closing_more_than_all_positions_hold_is_our_fault_and_loud() -> None:
+def test_what_was_closed_beyond_all_our_positions_is_nobodys_part() -> None:
     a_book = book()
     _, (stop, target) = opened(a_book)
     a_book.apply_fill(fill(target, "0.010", "51000.0"), target.client_id)
-    with pytest.raises(OurFault, match="more than all our positions held"):
-        a_book.apply_fill(fill(stop, "0.010", "49000.0"), stop.client_id)
+    assert a_book.apply_fill(fill(stop, "0.010", "49000.0"), stop.client_id) == []
+    assert a_book.net("BTCUSDT") == 0
+
+
+def test_a_fee_in_another_asset_is_in_no_sum_of_usdt() -> None:
+    a_book = book()
+    position, entry = a_book.enter(intent())
+    paid_in_bnb = msgspec.structs.replace(fill(entry, "0.010", "50000.0"), fee_asset="BNB")
+    a_book.apply_fill(paid_in_bnb, entry.client_id)
+    assert position.fees == 0
 
 
 def test_a_short_is_the_mirror_of_a_long() -> None:

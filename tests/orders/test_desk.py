@@ -159,7 +159,8 @@ async def test_an_exit_intent_closes_at_market_and_cancels_both_legs() -> None:
         world.move(49_850)
         await world.quiet()
         await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
-        assert (world.net(), world.live()) == (0, [])
+        assert world.net() == 0
+        assert world.live() == []
     assert world.position().exit_reason == "max_hold"
 
 
@@ -175,7 +176,8 @@ async def test_an_exit_that_comes_after_the_stop_was_faster_is_sent_once_and_har
         await world.quiet()
         assert world.port.sent.count("x0") == 1
         assert "x1" not in world.port.sent
-        assert (world.net(), world.live()) == (0, [])
+        assert world.net() == 0
+        assert world.live() == []
         assert same_account(world, desk)
     assert world.position().exit_reason == "stop_loss"
 

@@ -39,8 +39,8 @@ class FaultyTrading(PaperTrading):
         self.lose: dict[str, str] = {}  # by the client id's end
         self.refuse: dict[str, int] = {}
         self.deaf_to_cancels = False
-        self.cancels_lost = 0  # the next so many
         self.down = False  # nothing is reached
+        self.down_after = ""  # from this order on
         self.orders_down = False  # reads are
         self.blind_to: set[str] = set()  # orders that a query does not see yet
         self.cancels = 0
@@ -57,6 +57,7 @@ class FaultyTrading(PaperTrading):
         if self.lose.get(end) == "before":
             raise OutcomeUnknown("lost before the venue acted")
         report = await super().place(request)
+        self.down = self.down or end == self.down_after
         if self.lose.get(end) == "after":
             raise OutcomeUnknown("lost after the venue acted")
         return report
@@ -65,8 +66,7 @@ class FaultyTrading(PaperTrading):
         self.cancels += 1
         if self.down or self.orders_down:
             raise VenueUnavailable("refused by the test")
-        if self.deaf_to_cancels or self.cancels_lost:
-            self.cancels_lost = max(0, self.cancels_lost - 1)
+        if self.deaf_to_cancels:
             raise OutcomeUnknown("lost before the venue acted")
         return await super().cancel(symbol, client_id, book)
 

@@ -88,7 +88,7 @@ def _enter(variant: Variant, seen: Seen, exposure: Exposure, draft: Signal) -> E
     draft.entry_price = plan.price
     price = seen.mark_price if plan.price is None else plan.price
     assert price is not None  # a candidate has a mark price
-    quantity = size(variant.margin, variant.leverage, price, candidate.instrument, market=plan.price is None)
+    quantity = size(variant.margin, variant.leverage, price, candidate.instrument)
     if isinstance(quantity, Reason):
         return quantity
     draft.quantity = quantity

@@ -98,7 +98,7 @@ class VariantsActor:
         self._request, self._journal, self._enter = request, journal, enter
         self._alarm = Alarm(clock)
         self._exposed = Exposed()
-        self._marks: dict[str, Decimal] = {}
+        self._marks: dict[str, MarkChanged] = {}
         self._due: dict[str, int] = {}
         self._pending: dict[int, _Cycle] = {}
         self._request_ids = itertools.count(1)
@@ -128,8 +128,8 @@ class VariantsActor:
         match message:
             case BarClosed(bar):
                 await self._on_bar(bar)
-            case MarkChanged(symbol, mark):
-                self._marks[symbol] = mark
+            case MarkChanged(symbol):
+                self._marks[symbol] = message
             case CycleDue():
                 await self._on_due(self._clock.now())
             case ForecastsReady():
@@ -224,7 +224,7 @@ class VariantsActor:
                 now=now,
                 bars=cycle.bars.get(symbol),
                 forecast=cycle.answers.get(symbol, ForecastRefused(symbol, Reason.FORECAST_MISSING)),
-                mark_price=self._marks.get(symbol),
+                mark_price=self._mark(symbol, now),
                 instrument=self._instruments.get(symbol),
                 state=self._state,
             )
@@ -233,6 +233,11 @@ class VariantsActor:
             if intent is not None:
                 self._exposed.sent(intent)
                 await self._enter(intent)
+
+    def _mark(self, symbol: str, now: int) -> Decimal | None:
+        """The mark price; None where the market's stream has been silent for a bar, however its bars came."""
+        told = self._marks.get(symbol)
+        return told.mark if told is not None and now - told.at <= self._frame.interval_ms else None
 
     async def _tell(self, name: str, **detail: str | int) -> None:
         await self._journal(BotEvent(at=self._clock.now(), name=name, severity=Severity.WARNING, detail=detail))

@@ -171,11 +171,13 @@ async def test_two_variants_of_one_moment_share_the_caps() -> None:
         assert desk.decisions() == [("BTCUSDT", "allowed"), ("BTCUSDT", "opposite_position")]
 
 
-async def cycle(desk: Desk, at: int) -> str:
-    """The reason of the one decision of a cycle, answered as soon as it asks."""
+async def cycle(desk: Desk, at: int, *, marked: bool = True) -> str:
+    """The reason of the one decision of a cycle, answered as soon as it asks; `marked`: its hour has a mark."""
     asked = len(desk.requests)
     if at > NOON + HOUR:
         await desk.tell(BarClosed(bar(at - at % HOUR)))
+    if marked:
+        await desk.tell(MarkChanged("BTCUSDT", Decimal(50_000), Decimal(0), 0, at - at % HOUR))
     await desk.at(at)
     if len(desk.requests) > asked:
         await desk.answer(desk.requests[-1])
@@ -239,6 +241,13 @@ async def test_a_gap_refuses_until_it_is_filled() -> None:
         assert await cycle(desk, NOON + 3 * MINUTE) == "window_gap"
         await desk.tell(BarClosed(bar(NOON - HOUR), True), MarkChanged("BTCUSDT", Decimal(50_000), Decimal(0), 0, NOON))
         assert await cycle(desk, NOON + 33 * MINUTE) == "allowed"
+
+
+async def test_a_mark_from_before_the_market_stream_fell_silent_is_none() -> None:
+    async with running({"minutes": [3, 33]}) as desk:
+        await desk.history("BTCUSDT")
+        assert await cycle(desk, NOON + 3 * MINUTE) == "allowed"
+        assert await cycle(desk, NOON + 63 * MINUTE, marked=False) == "mark_missing"
 
 
 async def test_refused_and_missing_forecasts_each_become_a_row() -> None:

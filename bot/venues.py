@@ -11,7 +11,7 @@ import msgspec
 from bot import logs
 from bot.clock import Clock, ReplayClock, SystemClock
 from bot.config import BotFile, Secrets
-from bot.errors import OperatorError, VenueUnavailable
+from bot.errors import OperatorError, VenueError, VenueUnavailable
 from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
 from bot.exchange.lockstep import Lockstep, Tick
@@ -26,6 +26,7 @@ REPLAY = "replay"
 VENUES = (REPLAY, "demo", "live")
 SIMULATOR_SECRETS = Secrets("sim-key", "sim-secret")  # of the simulator on loopback, known to everybody
 CLOCK_PROBES = 5
+KEEP_TIME_SECONDS = 300
 
 Report = Callable[[BotEvent], None]
 
@@ -87,7 +88,10 @@ async def open_venue(
         clock.offset_ms = await _clock_offset(feed, clock)
         trading = BinanceTrading(secrets, endpoints.rest, clock, settings.exchange, budget)
         with contextlib.closing(trading):
-            yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading)
+            async with anyio.create_task_group() as group:
+                group.start_soon(keep_time, feed, clock)
+                yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading)
+                group.cancel_scope.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -142,6 +146,14 @@ async def _address_of(session: aiohttp.ClientSession, url: str) -> Address:
 
 def _endpoints(own: Endpoints, settings: BotFile) -> Endpoints:
     return Endpoints(settings.exchange.rest_url or own.rest, settings.exchange.stream_url or own.streams)
+
+
+async def keep_time(market: MarketPort, clock: SystemClock) -> None:
+    """Measure the offset anew every few minutes: a clock that was set, or drifts, ends in -1021 for every order."""
+    while True:
+        await anyio.sleep(KEEP_TIME_SECONDS)
+        with contextlib.suppress(VenueError):  # measured again next time
+            clock.offset_ms = await _clock_offset(market, clock)
 
 
 async def _clock_offset(market: MarketPort, clock: SystemClock) -> int:

@@ -21,6 +21,7 @@ TOO_MANY_ORDERS = -1015
 INTERNAL_FAILURE = -1001
 THROTTLED = -1008
 OUTCOME_UNKNOWN = (-1000, -1006, -1007)
+CLOCK_IS_OFF = (-1021, -5028)  # our timestamp's fault and not the order's: done is nothing, and it may be sent again
 NO_SUCH_OPEN_ORDER = -2011
 NO_SUCH_ORDER = -2013
 DUPLICATE_CLIENT_ID = -4116
@@ -106,7 +107,7 @@ def fault(answer: Answer | NoAnswer, ask: Ask, now: int) -> VenueError:
         return VenueUnavailable(words, retry_at=_retry_at(answer, message, now))
     if code == TOO_MANY_ORDERS:
         return VenueUnavailable(words, retry_at=now + 10 * SECOND_MS)
-    if code == THROTTLED and not ask.spared:
+    if code in CLOCK_IS_OFF or code == THROTTLED and not ask.spared:
         return VenueUnavailable(words)
     if answer.status == 503 and (code == INTERNAL_FAILURE or message in _FAILED_TEXTS):
         return VenueUnavailable(words)

@@ -12,7 +12,7 @@ A request that has been handed to a worker thread is always awaited, even when i
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -186,11 +186,11 @@ class BinanceTrading:
             from_trade_id = found[-1].trade_id + 1
 
     async def funding(self, since: int) -> Sequence[FundingPaid]:
-        found: dict[int, FundingPaid] = {}
+        found: dict[int, wire.Income] = {}
         while True:
             page = await self._ask(
                 READ,
-                _funding,
+                _itself,
                 list[wire.Income],
                 self._api.get_income_history,
                 income_type="FUNDING_FEE",
@@ -198,10 +198,10 @@ class BinanceTrading:
                 limit=PAGE,
             )
             known = len(found)
-            found |= {paid.income_id: paid for paid in page}
+            found |= {row.tran_id: row for row in page}
             if len(page) < PAGE:
-                return sorted(found.values(), key=lambda paid: (paid.at, paid.income_id))
-            newest = max(paid.at for paid in page)
+                return sorted(_funding(found.values()), key=lambda paid: (paid.at, paid.income_id))
+            newest = max(row.time for row in page)
             since = newest if len(found) > known and newest > since else newest + 1
 
     async def wallet(self) -> Decimal:
@@ -325,8 +325,9 @@ def _fills(rows: list[wire.UserTrade]) -> list[Fill]:
     return [row.fill() for row in rows]
 
 
-def _funding(rows: list[wire.Income]) -> list[FundingPaid]:
-    return [row.funding_paid() for row in rows]
+def _funding(rows: Iterable[wire.Income]) -> list[FundingPaid]:
+    """What was paid in USDT; the account may hold positions of its owner's that pay in another asset."""
+    return [row.funding_paid() for row in rows if row.asset == "USDT"]
 
 
 def _usdt(rows: list[wire.Balance]) -> Decimal:

@@ -289,6 +289,29 @@ async def test_funding_is_paged_by_time_without_losing_rows_of_one_moment(
     assert [paid.income_id for paid in await trading.funding(NOW)] == list(range(1_500))
 
 
+async def test_funding_that_a_foreign_position_paid_in_another_asset_does_not_hide_ours(
+    venue: Venue, trading: BinanceTrading
+) -> None:
+    ours = {
+        "symbol": "BTCUSDT",
+        "incomeType": "FUNDING_FEE",
+        "income": "-0.01",
+        "asset": "USDT",
+        "time": NOW,
+        "tranId": 1,
+    }
+    foreign = ours | {"symbol": "BTCUSDC", "asset": "USDC", "tranId": 2}
+    venue.will("GET", "/fapi/v1/income", says([ours, foreign]))
+    assert [paid.income_id for paid in await trading.funding(NOW)] == [1]
+
+
+@pytest.mark.parametrize("code", [-1021, -5028])
+async def test_a_clock_that_is_off_is_no_refusal_of_the_order(venue: Venue, trading: BinanceTrading, code: int) -> None:
+    venue.will("POST", "/fapi/v1/order", says({"code": code, "msg": "Timestamp ..."}, status=400))
+    with pytest.raises(VenueUnavailable):
+        await trading.place(ENTRY)
+
+
 async def test_positions_are_those_with_a_quantity_and_hedge_mode_is_refused(
     venue: Venue, trading: BinanceTrading
 ) -> None:

@@ -1,10 +1,29 @@
 """Fixtures that every room's tests share."""
 
+import logging
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that configures the logs of its process does so for the tests after it too."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    yield
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 import time
 import urllib.parse
 import warnings
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,20 +30,12 @@ LISTEN_KEY = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    hooks = sys.excepthook, sys.unraisablehook
-    root = logging.getLogger()
-    before = root.level, list(root.handlers)
+def stream() -> io.StringIO:
     stream = io.StringIO()
     logs.configure(stream=stream, level="debug")
     for value in (KEY, SECRET, PASSWORD):
         logs.protect(value)
-    yield stream
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    sys.excepthook, sys.unraisablehook = hooks
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+    return stream
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Weights of the loss. Errors are counted in deviations of the hourly change x sqrt(bars ahead)."""
 
     horizon: int = 4  # the one that counts most
-    near: int = 24  # bars ahead that every patch is trained on
+    near: int = 12  # bars ahead that every patch is trained on
     horizon_weight: float = 6.0  # of `horizon`, where each other near step has 1
     far_weight: float = 0.1  # of the steps beyond `near`: last patch only, of every fourth window
     point_weight: float = 1.0  # of the point, the median, where all quantiles together have 1

@@ -26,9 +26,10 @@ from bot.messages import (
 )
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
+from bot.orders.outcomes import outcome_of
 from bot.orders.protection import Protection
 from bot.orders.reconcile import Reconciler
-from bot.orders.sender import COVER, FUNDING, RECHECK_MS, RECONCILE, Sender
+from bot.orders.sender import COVER, FUNDING, LOOK, RECHECK_MS, RECONCILE, Sender
 from bot.orders.states import LIVE
 from bot.orders.store import AttributedFill, OrderStore
 from bot.streams import Stream
@@ -58,7 +59,11 @@ DeskNews = PositionChanged | SignalOutcome | BalanceChanged | BotEvent | Trading
 
 
 class Desk:
-    """Owns the book and the ledger. `publish` takes what others may want to know and never blocks."""
+    """Owns the book and the ledger. `publish` takes what others may want to know and never blocks.
+
+    `look_ms`: how often the venue's positions are held against the book while there is something to lose, because a
+    user stream may go deaf without a word. None where it cannot (a replay).
+    """
 
     def __init__(
         self,
@@ -69,6 +74,8 @@ class Desk:
         clock: Clock,
         book: PositionBook,
         symbols: Sequence[str],
+        *,
+        look_ms: int | None = None,
     ) -> None:
         self._inbox = inbox
         self._publish = publish
@@ -80,6 +87,7 @@ class Desk:
         self._leverage: dict[str, int] = {}
         self._why_closed = "starting"  # why no entry is taken; "" when they are
         self._stream_up = False
+        self._look_ms = look_ms
         self._funding_asked_at = 0
         self.book = book
         self.ledger = Ledger(starting_wallet=Decimal(0))
@@ -300,6 +308,8 @@ class Desk:
     # -- time
 
     def _set_alarm(self) -> None:
+        if self._look_ms is not None and LOOK not in self._sender.recheck_at and any(self.book.open_positions()):
+            self._sender.recheck(LOOK, self._look_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))
@@ -319,6 +329,8 @@ class Desk:
             await self._reconcile()
         elif key == FUNDING:
             await self._on_funding()
+        elif key == LOOK:
+            await self._look()
         elif key == COVER:
             now = self._clock.now()
             await self._tend([p for p in self.book.open_positions() if self.book.lacking(p, now)])
@@ -326,6 +338,15 @@ class Desk:
             if await self._sender.ask(row, last_time=True):
                 await self._pull(row.request.symbol)
             await self._tend([self.book.positions[row.position_id]])
+
+    async def _look(self) -> None:
+        try:
+            differences = await self._reconciler.differences()
+        except (VenueUnavailable, VenueRejected):
+            return  # looked at again
+        if differences and not len(self._inbox):  # else what explains them may be waiting
+            self._tell("unheard_executions", Severity.WARNING, detail="; ".join(differences))
+            self._sender.recheck(RECONCILE, 0)
 
     def _forget_closed(self) -> None:
         for position_id in self.book.forget_closed():
@@ -355,27 +376,10 @@ class Desk:
 
     def _announce(self, position: Position) -> None:
         self._publish(PositionChanged(msgspec.structs.replace(position)))
-        entry_ended = not self.book.legs(position.position_id, Leg.ENTRY, live=True)
-        closed = position.status is PositionStatus.CLOSED
-        status = "pending" if not entry_ended else fill_status(position)
-        outcome = SignalOutcome(
-            signal_id=position.position_id,
-            fill_status=status,
-            fill_price=position.entry_price,
-            exit_price=position.exit_price if closed else None,
-            exit_reason=position.exit_reason if closed and position.filled > 0 else None,
-            net_pnl=position.net_pnl if closed and position.filled > 0 else None,
-        )
+        outcome = outcome_of(position, resting=bool(self.book.legs(position.position_id, Leg.ENTRY, live=True)))
         if self._outcomes.get(position.position_id) != outcome:
             self._outcomes[position.position_id] = outcome
             self._publish(outcome)
 
     def _tell(self, name: str, severity: Severity = Severity.INFO, **detail: object) -> None:
         self._publish(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))
-
-
-def fill_status(position: Position) -> str:
-    """The signal row's word for an entry that has ended."""
-    if position.filled == 0:
-        return "rejected" if position.exit_reason == "rejected" else "expired"
-    return "filled" if position.filled >= position.intended else "partial"

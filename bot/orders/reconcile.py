@@ -217,15 +217,19 @@ class Reconciler:
                 await anyio.sleep(LAG_SECONDS)
                 for symbol in self._involved():
                     await book_fills(await self.missing_fills(symbol))
-            at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
-            differences = [
-                f"{symbol}: ours {self._book.net(symbol)}, venue {at_venue.get(symbol, Decimal(0))}"
-                for symbol in self._involved()
-                if self._book.net(symbol) != at_venue.get(symbol, Decimal(0))
-            ]
+            differences = await self.differences()
             if not differences:
                 return ""
         return "; ".join(differences)
+
+    async def differences(self) -> list[str]:
+        """The symbols whose net position is another at the venue than in the book, in words."""
+        at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
+        return [
+            f"{symbol}: ours {self._book.net(symbol)}, venue {at_venue.get(symbol, Decimal(0))}"
+            for symbol in self._involved()
+            if self._book.net(symbol) != at_venue.get(symbol, Decimal(0))
+        ]
 
 
 def _event(name: str, report: OrderReport) -> BotEvent:

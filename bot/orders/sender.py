@@ -16,7 +16,8 @@ from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
-RECONCILE, COVER, FUNDING = "reconcile", "cover", "funding"  # keys of the recheck times that are no client ids
+RECONCILE, COVER, FUNDING, LOOK = "reconcile", "cover", "funding", "look"  # keys of the recheck times, no client ids
+KEYS = frozenset({RECONCILE, COVER, FUNDING, LOOK})
 
 
 class Sent(enum.Enum):
@@ -51,7 +52,7 @@ class Sender:
     def next_recheck(self) -> int | None:
         """When something has to be asked again; what triggered is, until its child order has ended."""
         live = {row.client_id: row.state for row in self._book.live_orders()}
-        for client_id in [key for key in self.recheck_at if key not in (*live, RECONCILE, COVER, FUNDING)]:
+        for client_id in [key for key in self.recheck_at if key not in live and key not in KEYS]:
             del self.recheck_at[client_id]
         for client_id, state in live.items():
             if state is OrderState.TRIGGERED:

@@ -339,3 +339,16 @@ async def test_a_symbol_that_is_added_later_starts_from_its_present_and_not_from
     world.engine.take_events()
     async with world.trading() as desk:
         assert desk.ledger.fills == 0
+
+
+async def test_a_user_stream_that_goes_deaf_without_a_word_is_found_out_by_the_positions() -> None:
+    world = World()
+    world.look_ms = 60_000
+    async with world.trading() as desk:
+        await world.enter()
+        world.deaf = True
+        world.move(49_850)
+        await world.wait(61)
+        assert world.stops() == [(D("0.010"), D("48902.0"))]
+        assert "unheard_executions" in world.events()
+        assert same_account(world, desk)

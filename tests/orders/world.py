@@ -113,6 +113,7 @@ class World:
         self.inbox: Stream[DeskMessage] | None = None
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
+        self.look_ms: int | None = None
         self.move(50_000)
 
     def _tell_desk(self, event: object) -> None:
@@ -138,6 +139,7 @@ class World:
             self.clock,
             PositionBook("tsb", {"BTCUSDT": BTC}),
             ["BTCUSDT"],
+            look_ms=self.look_ms,
         )
         async with anyio.create_task_group() as group:
             await group.start(desk.run)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
@@ -159,10 +160,12 @@ def load(
     *,
     context: int | None = None,
     dtype: Dtype = "auto",
+    threads: int = 0,
     live: bool = False,
 ) -> Loaded:
     """Locate, verify and load `base`. With `live`, weights whose licence does not allow trading are refused.
 
+    `threads` is for the whole process's inference; 0 leaves torch's own choice.
     Raises ModelRefused naming the file and the fault.
     """
     located = locate(base, directory)
@@ -179,6 +182,8 @@ def load(
     wanted = context or (manifest.context if manifest else 192)
     if manifest and wanted != manifest.context:
         raise ModelRefused(f"{located.name}: was made for a context of {manifest.context} bars, not {wanted}")
+    if threads:
+        torch.set_num_threads(threads)
     checkpoint = f"{located.name}@{digest[:8]}"
     engine = Engine(module, spec, options, checkpoint=checkpoint, context=wanted, dtype=dtype)
     return Loaded(engine=engine, description=_describe(located, engine, digest))

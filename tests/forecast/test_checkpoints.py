@@ -1,6 +1,7 @@
 """Checkpoints of a tiny real model on disk: found, verified, refused by name."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -147,3 +148,13 @@ def test_a_bare_file_of_another_layout_than_the_200m_is_refused(tmp_path: Path) 
     save_file(build_module(SPEC).state_dict(), path)
     with pytest.raises(ModelRefused, match=r"other\.safetensors: weights: tensor \S+ has shape"):
         load(str(path))
+
+
+def test_the_chosen_threads_hold_in_a_worker_thread_too(tiny: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        load("tiny", tiny, threads=before + 1)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == before + 1
+    finally:
+        torch.set_num_threads(before)

@@ -285,6 +285,8 @@ class PositionBook:
         reasons = {Leg.STOP: position.stop_reason or "stop_loss", Leg.TARGET: "target"}
         if row.leg in reasons:
             position.exit_reason = reasons[row.leg]
+        elif position.position_id != row.position_id:
+            position.exit_reason = position.exit_reason or "sibling_exit"
 
     def _closing_row(self, position: Position, leg: Leg, now: int, trigger: Decimal | None = None) -> OrderRow:
         return self._new_row(

@@ -109,6 +109,8 @@ class Sender:
             try:
                 reports = await self._reconciler.look_up(row)
             except (VenueUnavailable, VenueRejected):
+                if last_time:
+                    break  # asked again before long; many of these in an outage must not hold up the desk
                 continue
             answered = True
             for report in reports:

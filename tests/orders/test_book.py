@@ -218,6 +218,16 @@ def test_what_a_twin_closed_too_much_is_booked_on_the_sibling_that_lost_it() -> 
     assert a_book.net("BTCUSDT") == 0
 
 
+def test_a_sibling_that_anothers_exit_took_says_so() -> None:
+    a_book = book()
+    first, (stop, _) = opened(a_book, signal_id="sig1")
+    second, _ = opened(a_book, signal_id="sig2")
+    leave = a_book.leave(first, "max_hold", 5_000)
+    a_book.apply_fill(fill(stop, "0.010", "49000.0"), stop.client_id)
+    a_book.apply_fill(fill(leave, "0.010", "49000.0"), leave.client_id)
+    assert (first.exit_reason, second.exit_reason) == ("stop_loss", "sibling_exit")
+
+
 def test_what_was_closed_beyond_all_our_positions_is_nobodys_part() -> None:
     a_book = book()
     _, (stop, target) = opened(a_book)

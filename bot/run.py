@@ -196,6 +196,7 @@ def _load_model(options: RunOptions, settings: BotFile) -> Loaded:
         options.checkpoints or CHECKPOINTS,
         context=settings.model.context,
         dtype=settings.model.dtype,
+        threads=settings.model.threads,
         live=options.venue == "live",
     )
 

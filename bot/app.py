@@ -1,5 +1,6 @@
 """The wiring diagram of the live process: every stream, every actor, one task group, the order of start and end."""
 
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bot.clock import HOUR_MS, SECOND_MS, Clock, ReplayClock
+from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
@@ -46,6 +47,7 @@ from bot.venue import Instrument
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
+LOOK_MS = MINUTE_MS  # how often the venue's positions are held against the book without cause
 
 
 class Streams:
@@ -159,7 +161,16 @@ class Session:
     def _make_desk(self, venue: Venue, instruments: dict[str, Instrument]) -> Desk:
         parts = self._parts
         book = PositionBook(parts.settings.account.client_prefix, instruments)
-        return Desk(self.streams.desk, self._from_desk, venue.trading, parts.store, venue.clock, book, parts.symbols)
+        return Desk(
+            self.streams.desk,
+            self._from_desk,
+            venue.trading,
+            parts.store,
+            venue.clock,
+            book,
+            parts.symbols,
+            look_ms=LOOK_MS if venue.replay is None else None,  # lockstep itself says that no frame is missing
+        )
 
     def _make_forecaster(self, venue: Venue) -> ForecastActor:
         horizon = self._parts.settings.model.horizon
@@ -207,9 +218,10 @@ class Session:
     # -- what flows where
 
     async def _follow_account(self, venue: Venue) -> None:
-        async for event in venue.user.user_events():
-            self._keep_up(event.at)
-            await self.streams.desk.send(event)
+        async with contextlib.aclosing(venue.user.user_events()) as events:
+            async for event in events:
+                self._keep_up(event.at)
+                await self.streams.desk.send(event)
 
     async def _price(self, price: PriceChanged) -> None:
         self._keep_up(price.at)

@@ -1,6 +1,6 @@
 """What the bot needs of a venue. Implemented by `binance` (sockets) and, in process, by `paper`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -67,6 +67,6 @@ class MarketPort(Protocol):
 
 
 class UserPort(Protocol):
-    def user_events(self) -> AsyncIterator[UserEvent]:
+    def user_events(self) -> AsyncGenerator[UserEvent, None]:
         """The account's events; reconnects by itself and says so with UserStreamLost and UserStreamUp."""
         ...

@@ -115,6 +115,21 @@ class PositionBook:
         """Ask for no further exit before `until`: the venue refused one, most likely because a stop was faster."""
         self._no_exit_before[position.position_id] = until
 
+    def settle_for_less(self, position: Position, leg: Leg) -> bool:
+        """Do with what the venue holds where it refused a target or a better stop; False where no stop holds all."""
+        stops = [
+            row
+            for row in self.legs(position.position_id, Leg.STOP, live=True)
+            if row.state is OrderState.WORKING and row.request.quantity >= position.open_quantity
+        ]
+        if not stops:
+            return False
+        if leg is Leg.TARGET:
+            position.target_price = None
+        else:
+            position.stop_price = stops[-1].request.trigger_price
+        return True
+
     def move_stop(self, position: Position, level: float, reason: str) -> bool:
         """Take a new stop level if it is better for the position; True when it was taken."""
         tick = self._instruments[position.symbol].tick_size

@@ -86,6 +86,11 @@ class Protection:
             return
         elif code in POSITION_NOT_SEEN and attempt < len(SEEN_AFTER_S):
             await anyio.sleep(SEEN_AFTER_S[attempt])
+        elif code != WOULD_TRIGGER_AT_ONCE and self._book.settle_for_less(position, row.leg):
+            detail = {"position_id": position.position_id, "leg": str(row.leg), "error": row.reason}
+            self._publish(
+                BotEvent(at=self._clock.now(), name="cover_refused", severity=Severity.WARNING, detail={**detail})
+            )
         else:
             passed = code == WOULD_TRIGGER_AT_ONCE
             stop_reason = (position.stop_reason or "stop_loss") if passed else "unprotected"

@@ -124,6 +124,32 @@ async def test_a_position_whose_stop_the_venue_refuses_is_closed_at_market() -> 
     assert world.position().exit_reason == "unprotected"
 
 
+async def test_a_better_stop_that_the_venue_refuses_leaves_the_one_that_stands() -> None:
+    world = World()
+    async with world.trading():
+        world.port.refuse["s1"] = -4045  # too many conditional orders
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        await world.tell(StopMove("sig1", 49_700.0, "trailing_stop", world.clock.now()))
+        assert world.stops() == [(D("0.010"), D("48902.0"))]
+        assert world.net() == D("0.010")
+        assert "cover_refused" in world.events()
+
+
+async def test_a_target_that_the_venue_refuses_does_not_cost_the_position() -> None:
+    world = World()
+    async with world.trading():
+        world.port.refuse["t0"] = -4045
+        await world.enter()
+        world.move(49_850)
+        await world.quiet()
+        assert world.live() == ["s0"]
+        world.move(48_000)
+        await world.quiet()
+    assert world.position().exit_reason == "stop_loss"
+
+
 async def test_a_stop_that_the_price_has_passed_already_means_leaving_now() -> None:
     world = World()
     async with world.trading():

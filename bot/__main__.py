@@ -144,6 +144,21 @@ def simulator(
     serve(market.options(tuple(symbol), wallet, port, until_stdin_closes=until_stdin_closes))
 
 
+@app.command(short_help="Write a generated market as files, to look at or to replay with --bars.")
+def generate(
+    out: Annotated[Path, typer.Argument(help="Folder to write; one that does not exist yet, or is empty.")],
+    symbol: Annotated[list[str], typer.Option("--symbol", help="A symbol of the market; may repeat.")],
+    days: Annotated[int, typer.Option(min=1, help="Days after the warm-up of 500 hours.")] = 7,
+    start: Annotated[str | None, typer.Option("--from", help="First day, UTC, as 2025-03-01.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+    profile: Annotated[str, typer.Option(help="calm | normal | stress")] = "normal",
+) -> None:
+    """Write 1h and 5m bars and funding rates of a generated market as Parquet files."""
+    from bot.commands.generate import write_market
+
+    write_market(out, tuple(symbol), start=start, days=days, seed=seed, profile=profile)
+
+
 @app.command(short_help="List the plugins that were found, and from where.")
 def plugins(
     folders: PluginFolders = [],  # noqa: B006  # as above

@@ -57,6 +57,10 @@ class MarketOptions(msgspec.Struct, frozen=True, kw_only=True):
             return f"recorded bars of {self.bars.name}"
         return f"generated market, profile {self.profile}, seed {self.seed}"
 
+    @staticmethod
+    def first_day(start: int) -> str:
+        return datetime.fromtimestamp(start / SECOND_MS, UTC).date().isoformat()
+
     def arguments(self) -> list[str]:
         """The simulator's command line."""
         given = {

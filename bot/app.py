@@ -30,6 +30,7 @@ from bot.messages import (
     PriceChanged,
     Progress,
     ReturnKnown,
+    Severity,
     SignalOutcome,
     TradingState,
     TradingStateChanged,
@@ -113,8 +114,8 @@ class Session:
 
     @property
     def ledger_equal(self) -> bool:
-        """Never compared is not equal, unless the run was stopped by hand before there was a change to compare."""
-        return self.check.equal or (self.interrupted and self.check.checks == 0)
+        """Never compared is not equal."""
+        return self.check.equal
 
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
@@ -271,7 +272,7 @@ class Session:
             known = len(self.check.differences)
             self.check.compare(tick.now, self._desk.ledger, tick.ledger)
             for difference in self.check.differences[known:][:1]:
-                self._event(self._told("ledger_differs", difference=difference))
+                self._event(self._told("ledger_differs", Severity.ERROR, difference=difference))
         self._show(Progress(tick.now, tick.progress, self._began_at))
 
     async def _watch_time(self) -> None:
@@ -291,8 +292,8 @@ class Session:
         resting = [p.position_id for p in held if p.open_quantity == 0]
         return self._told("stopped", open_positions=still_open, resting_entries=resting)
 
-    def _told(self, name: str, **detail: object) -> BotEvent:
-        return BotEvent(at=self._clock.now(), name=name, detail=detail)
+    def _told(self, name: str, severity: Severity = Severity.INFO, **detail: object) -> BotEvent:
+        return BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail)
 
 
 async def _until_signal(work: Callable[[], Awaitable[None]]) -> bool:

@@ -111,7 +111,7 @@ class AccountTable(Table, frozen=True):
         str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,6}\Z", description="1 to 6 letters or digits")
     ] = "tsb"
     max_positions: Count = 44
-    starting_balance: Positive = 10_000.0  # replay and paper only
+    starting_balance: Positive = 10_000.0  # replay only
 
 
 class JournalTable(Table, frozen=True):

@@ -93,6 +93,8 @@ class MarketOptions(msgspec.Struct, frozen=True, kw_only=True):
             wallet=_amount("--wallet", wallet),
             settings=Settings(seed=self.seed),
             pace=None if self.pace == "max" else _pace(self.pace),
+            # at N times real time a request's way there takes N times as long, far beyond any receive window
+            clock_window="virtual" if self.pace == "max" else "off",
             outage_minutes=self.outage_minutes,
             port=port,
             until_stdin_closes=until_stdin_closes,

@@ -101,6 +101,10 @@ def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ..
         raise OperatorError(f"--state {options.state}: {error.strerror}; expected a folder for its files") from None
     if options.venue != REPLAY:
         Secrets.from_environment()
+    elif options.simulator_url is None and options.keep:
+        raise OperatorError(
+            "--keep: goes with --simulator URL alone; a simulator of the run's own starts a new account"
+        )
     elif options.simulator_url is None:
         options.market.options(symbols, str(settings.account.starting_balance), 0, until_stdin_closes=True)
 
@@ -137,7 +141,7 @@ async def _trade(
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
     Console(stderr=True).print(f"written to {options.state / 'report' / 'report.html'}", style="dim", soft_wrap=True)
-    if told is not None and not session.ledger_equal:
+    if session.check.differences:
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1
     return 0

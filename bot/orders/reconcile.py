@@ -7,6 +7,7 @@ import anyio
 import msgspec
 
 from bot.clock import DAY_MS
+from bot.errors import OperatorError
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, Severity
 from bot.orders.book import PositionBook
@@ -60,6 +61,7 @@ class Reconciler:
             start, synced = await self._origin(now)
         self._synced = {symbol: int(trade_id) for symbol, trade_id in synced.items()}
         await self._start_from_now([symbol for symbol in self._symbols if symbol not in self._synced])
+        await self._refuse_stranger()
         self._seen = await self._store.fill_ids(self._synced)
         totals = await self._store.ledger()
         started_at = int(await self._store.get_fact(STARTED_AT))
@@ -95,6 +97,21 @@ class Reconciler:
         position = await self._store.load_position(position_id)
         if position is not None:
             self._book.adopt(position, await self._store.load_orders([position_id]))
+
+    async def _refuse_stranger(self) -> None:
+        """A venue that knows none of the trades that the journal ends with holds another account, or was reset.
+
+        Its trade ids would be taken for booked ones. Raises OperatorError.
+        """
+        traded = {symbol: trade_id for symbol, trade_id in self._synced.items() if trade_id > 0}
+        for symbol, trade_id in traded.items():
+            if await self._port.fills(symbol, trade_id):
+                return
+        if traded:
+            raise OperatorError(
+                "the venue knows none of this journal's trades: it is another account's, or the account was reset; "
+                "use a state directory of its own (--state DIR)"
+            )
 
     async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
         wallet = format(await self._port.wallet(), "f")

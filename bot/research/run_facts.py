@@ -129,7 +129,7 @@ def as_json(facts: RunFacts) -> dict[str, Any]:
         "venue started_at ended_at simulated_days symbols variants signals orders entries_filled exits fees funding "
         "net_pnl max_drawdown naked_seconds ledger_equal restarts wall_seconds"
     )
-    extra = "ledger_checks refusals starting_balance model market note"
+    extra = "ledger_checks interrupted refusals starting_balance model market note"
     told = {name: getattr(facts, name) for name in f"{promised} {extra}".split()}
     return told | {
         "by_symbol": grouped(facts.trades, lambda trade: trade.symbol),

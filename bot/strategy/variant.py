@@ -1,6 +1,6 @@
 """One variant as it will trade: its tier's template, its file over it, and its plugins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,6 +15,8 @@ from bot.messages import ExitPlan, FilterVerdict
 from bot.strategy.risk import Caps
 
 ValueT = TypeVar("ValueT")
+
+BASE = "base"  # the only checkpoint served so far: the base model without an adapter
 
 Judge = Callable[[Candidate, Options], FilterVerdict]
 Propose = Callable[[Candidate, Options], EntryPlan | str]
@@ -104,12 +106,26 @@ class _Resolver:
         return value or None
 
 
-def resolve(source: str, file: VariantFile, plugins: Plugins, account_max_positions: int) -> Variant:
-    """The variant that `file` (read from `source`) describes. OperatorError names file, key and what is allowed."""
+def resolve(
+    source: str,
+    file: VariantFile,
+    plugins: Plugins,
+    account_max_positions: int,
+    written: Collection[str] | None = None,
+) -> Variant:
+    """The variant that `file` (read from `source`) describes. OperatorError names file, key and what is allowed.
+
+    `written`: the keys that stand in the file's table [variant]; None: those that differ from the default.
+    """
     table = file.variant
     tier = _named(source, "variant.tier", table.tier, plugins.tiers, "tier")
     resolver = _Resolver(source, tier)
-    _note_variant(resolver, file)
+    _note_variant(resolver, file, written)
+    if tier.checkpoint != BASE:
+        raise resolver.fault(
+            "variant.tier",
+            f"tier '{tier.name}' names the checkpoint '{tier.checkpoint}'; expected '{BASE}', no other is served",
+        )
     threshold = resolver.needed("variant.threshold_pct", table.threshold_pct, tier.threshold_pct)
     margin = resolver.needed("sizing.margin_usdt", file.sizing.margin_usdt, tier.margin_usdt)
     leverage = resolver.needed("sizing.leverage", file.sizing.leverage, tier.leverage)
@@ -142,12 +158,13 @@ def _named(source: str, key: str, name: str, found: Mapping[str, ValueT], kind: 
     return found[name]
 
 
-def _note_variant(resolver: _Resolver, file: VariantFile) -> None:
+def _note_variant(resolver: _Resolver, file: VariantFile, written: Collection[str] | None) -> None:
     table = file.variant
     defaults = {field.name: field.default for field in msgspec.structs.fields(table)}
     for key in ("name", "tier", "symbols", "minutes", "enabled", "entry", "filters", "entry_ttl_minutes", "post_only"):
         value = getattr(table, key)
-        origin = "default" if value == defaults[key] else "file"
+        in_file = value != defaults[key] if written is None else key in written
+        origin = "file" if in_file else "default"
         resolver.note(f"variant.{key}", list(value) if isinstance(value, tuple) else value, origin)
     resolver.note("variant.checkpoint", resolver.tier.checkpoint, f"tier {resolver.tier.name}")
 

@@ -1,5 +1,6 @@
 """Variant files to variants."""
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def load_variants(paths: Iterable[Path], plugins: Plugins, account_max_positions
     variants: dict[str, Variant] = {}
     origins: dict[str, Path] = {}
     for path in variant_files(paths):
-        variant = resolve(str(path), read_toml(path, VariantFile), plugins, account_max_positions)
+        file = read_toml(path, VariantFile)
+        written = tomllib.loads(path.read_text(encoding="utf-8"))["variant"].keys()
+        variant = resolve(str(path), file, plugins, account_max_positions, written)
         if variant.name in variants:
             raise OperatorError(f"{path}: key variant.name: '{variant.name}' is taken by {origins[variant.name]}")
         variants[variant.name], origins[variant.name] = variant, path

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from bot.errors import OperatorError
 from bot.messages import ExitIntent, PositionStatus
 from bot.orders.states import LIVE
 from tests.orders.world import World
@@ -35,3 +36,18 @@ async def test_a_leg_that_outlived_its_position_and_process_is_cancelled_at_the_
         assert sum((p.open_quantity for p in held), Decimal(0)) == world.net() == desk.book.net("BTCUSDT")
         assert len(world.stops()) == len(held)
         assert "venue_disagrees" not in world.events()
+
+
+async def test_a_venue_that_knows_none_of_the_journals_trades_is_refused() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter(limit=None)
+        await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
+    async with world.trading():
+        pass  # the trades are now what the journal has seen of this venue
+    reset = World()
+    reset.store = world.store
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with reset.trading():
+            pass
+    assert refused.group_contains(OperatorError, match="knows none of this journal's trades", depth=None)

@@ -112,11 +112,6 @@ class Session:
         self.check = LedgerCheck()
         self.interrupted = False
 
-    @property
-    def ledger_equal(self) -> bool:
-        """Never compared is not equal."""
-        return self.check.equal
-
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
         self._clock = venue.clock

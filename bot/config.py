@@ -149,8 +149,13 @@ TableT = TypeVar("TableT", bound=Table)
 
 def read_toml(path: Path, kind: type[TableT]) -> TableT:
     """Decode one TOML file into `kind`; every fault is one OperatorError that names file and key."""
+    return decode(parse_toml(path), kind, str(path))
+
+
+def parse_toml(path: Path) -> dict[str, Any]:
+    """The tables of one file as they stand there. OperatorError where it cannot be read or is not TOML."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OperatorError(f"{path}: no such file") from None
     except OSError as error:
@@ -159,7 +164,6 @@ def read_toml(path: Path, kind: type[TableT]) -> TableT:
         raise OperatorError(f"{path}: not TOML that can be read: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, an integer of thousands of digits
         raise OperatorError(f"{path}: not TOML: {error}") from None
-    return decode(raw, kind, str(path))
 
 
 def decode(raw: dict[str, Any], kind: type[TableT], source: str) -> TableT:

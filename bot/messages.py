@@ -23,10 +23,6 @@ class Side(enum.StrEnum):
     def sign(self) -> int:
         return 1 if self is Side.LONG else -1
 
-    @property
-    def opposite(self) -> "Side":
-        return Side.SHORT if self is Side.LONG else Side.LONG
-
 
 # ---- market
 

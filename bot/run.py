@@ -180,7 +180,7 @@ async def _facts(
         net_pnl=journal.net_pnl,
         max_drawdown=max_drawdown(equity),
         naked_seconds=told.naked_seconds if told is not None else None,
-        ledger_equal=session.ledger_equal,
+        ledger_equal=session.check.equal,
         ledger_checks=session.check.checks,
         restarts=starts - 1,
         wall_seconds=round(wall_seconds, 1),

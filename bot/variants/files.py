@@ -1,10 +1,9 @@
 """Variant files to variants."""
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bot.config import VariantFile, read_toml
+from bot.config import VariantFile, decode, parse_toml
 from bot.errors import OperatorError
 from bot.strategy.variant import Plugins, Variant, resolve
 
@@ -25,9 +24,9 @@ def load_variants(paths: Iterable[Path], plugins: Plugins, account_max_positions
     variants: dict[str, Variant] = {}
     origins: dict[str, Path] = {}
     for path in variant_files(paths):
-        file = read_toml(path, VariantFile)
-        written = tomllib.loads(path.read_text(encoding="utf-8"))["variant"].keys()
-        variant = resolve(str(path), file, plugins, account_max_positions, written)
+        raw = parse_toml(path)
+        file = decode(raw, VariantFile, str(path))
+        variant = resolve(str(path), file, plugins, account_max_positions, raw["variant"].keys())
         if variant.name in variants:
             raise OperatorError(f"{path}: key variant.name: '{variant.name}' is taken by {origins[variant.name]}")
         variants[variant.name], origins[variant.name] = variant, path

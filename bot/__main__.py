@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from bot.commands import journal_app, train_app
+from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import ModelRefused, OperatorError, VenueError
 
 PROGRAM = "python -m bot"
 INTERRUPTED = 130  # what typer makes of Ctrl-C
-DEFAULT_VARIANTS = Path("deploy/variants")
-DEFAULT_CONFIG = Path("deploy/bot.toml")
 MANUAL = """Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.
 
 \b
@@ -34,24 +34,9 @@ app = typer.Typer(
     context_settings=WIDTH,
     help=MANUAL,
 )
-journal_app = typer.Typer(rich_markup_mode=None, help="Print what the bot saw, decided and did, newest first.")
-train_app = typer.Typer(rich_markup_mode=None, help="Train models.")
-app.add_typer(journal_app, name="journal")
-app.add_typer(train_app, name="train")
-GROUPS = ("journal", "train")
-
-State = Annotated[
-    Path, typer.Option("--state", envvar="BOT_STATE", help="State directory: database, bars, logs, reports.")
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", help=f"The bot's own settings.  [default: {DEFAULT_CONFIG}, where it exists]")
-]
-PluginFolders = Annotated[list[Path], typer.Option("--plugins", help="A further folder of plugins; may repeat.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
-Limit = Annotated[int, typer.Option(min=1, help="At most so many rows, the newest.")]
-Variant = Annotated[str | None, typer.Option(help="Only of this variant.")]
-Symbol = Annotated[str | None, typer.Option(help="Only of this symbol.")]
-Checkpoints = Annotated[Path | None, typer.Option(help="Folder of checkpoints instead of the shipped one.")]
+GROUPS = {"journal": journal_app.app, "train": train_app.app}
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 @app.command(short_help="Trade variants at a venue: replay, demo or live.")
@@ -83,7 +68,7 @@ def run(
     options = RunOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         venue=venue,
-        config=_config(config),
+        config=config_path(config),
         state=state,
         plugins=tuple(plugins),
         checkpoints=checkpoints,
@@ -107,7 +92,7 @@ def check(
     from bot.variants.check import check as resolve_all
 
     configure_logs()
-    resolve_all(paths or [DEFAULT_VARIANTS], _config(config), plugins, as_json)
+    resolve_all(paths or [DEFAULT_VARIANTS], config_path(config), plugins, as_json)
 
 
 @app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
@@ -180,117 +165,7 @@ def model(
     """Tell what model is loaded, from where, under which licence, and how it scored beside a 24-hour reversal."""
     from bot.commands.model import print_model
 
-    print_model(_config(config), checkpoints, base, as_json)
-
-
-@journal_app.command("signals")
-def journal_signals(
-    variant: Variant = None,
-    symbol: Symbol = None,
-    decision: Annotated[str | None, typer.Option(help="enter | refuse")] = None,
-    limit: Limit = 50,
-    state: State = Path("var"),
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """One row for every variant, symbol and cycle, acted on or not."""
-    from bot.commands.journal import Reading, print_signals
-
-    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
-    print_signals(reading, variant, symbol, decision)
-
-
-@journal_app.command("positions")
-def journal_positions(
-    variant: Variant = None,
-    symbol: Symbol = None,
-    status: Annotated[str | None, typer.Option(help="pending | open | closing | closed")] = None,
-    limit: Limit = 50,
-    state: State = Path("var"),
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Entries with their stop, target and result."""
-    from bot.commands.journal import Reading, print_positions
-
-    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
-    print_positions(reading, variant, symbol, status)
-
-
-@journal_app.command("orders")
-def journal_orders(
-    symbol: Symbol = None,
-    position: Annotated[str | None, typer.Option(help="Only of this position id.")] = None,
-    order_state: Annotated[str | None, typer.Option(help="Only in this state, as working or filled.")] = None,
-    limit: Limit = 50,
-    state: State = Path("var"),
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Every order that was meant to be sent, and what became of it."""
-    from bot.commands.journal import Reading, print_orders
-
-    reading = Reading(state=state, config=_config(config), limit=limit, as_json=as_json)
-    print_orders(reading, symbol, position, order_state)
-
-
-@journal_app.command("fills")
-def journal_fills(
-    symbol: Symbol = None,
-    position: Annotated[str | None, typer.Option(help="Only of this position id.")] = None,
-    limit: Limit = 50,
-    state: State = Path("var"),
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Executions, and the position each was booked to."""
-    from bot.commands.journal import Reading, print_fills
-
-    print_fills(Reading(state=state, config=_config(config), limit=limit, as_json=as_json), symbol, position)
-
-
-@journal_app.command("events")
-def journal_events(
-    name: Annotated[str | None, typer.Option(help="Only events of this name.")] = None,
-    severity: Annotated[str | None, typer.Option(help="info | warning | error")] = None,
-    limit: Limit = 50,
-    state: State = Path("var"),
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """What an operator may want to know: starts, stops, gaps, refusals, differences."""
-    from bot.commands.journal import Reading, print_events
-
-    print_events(Reading(state=state, config=_config(config), limit=limit, as_json=as_json), name, severity)
-
-
-@journal_app.command("days")
-def journal_days(limit: Limit = 50, state: State = Path("var"), config: Config = None, as_json: Json = False) -> None:
-    """One row for each UTC day."""
-    from bot.commands.journal import Reading, print_days
-
-    print_days(Reading(state=state, config=_config(config), limit=limit, as_json=as_json))
-
-
-@train_app.command("base")
-def train_base(
-    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for weights and manifest; its name is the model's.")],
-    seed: Annotated[int | None, typer.Option(min=0, help="One seed means one result.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Windows in a step.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; part of what the result depends on.")] = None,
-    cutoff: Annotated[str | None, typer.Option(help="Training ends, validation begins; as 2024-10-01.")] = None,
-    validation_to: Annotated[str | None, typer.Option(help="Validation ends, the test begins.")] = None,
-    test_to: Annotated[str | None, typer.Option(help="The test ends.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Train a small model of the TimesFM 2.5 architecture from nothing. What is left out is the shipped recipe's."""
-    from bot.commands.train import options, train
-
-    days = {"cutoff": cutoff, "validation_to": validation_to, "test_to": test_to}
-    numbers = {"seed": seed, "steps": steps, "batch": batch, "threads": threads}
-    train(options(tuple(bars), out, days, numbers), as_json)
+    print_model(config_path(config), checkpoints, base, as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -338,12 +213,6 @@ def _usage(error: typer.TyperException) -> str:
     context: typer.Context | None = getattr(error, "ctx", None)
     command = PROGRAM if context is None else context.command_path
     return f"{error.format_message().rstrip('.')}; see {command} --help"
-
-
-def _config(given: Path | None) -> Path:
-    if given is not None and not given.is_file():
-        raise OperatorError(f"--config {given}: no such file")
-    return given or DEFAULT_CONFIG
 
 
 def _say(text: str, status: int) -> int:

@@ -1,0 +1,31 @@
+"""The command line of `train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.commands.options import Json
+
+app = typer.Typer(rich_markup_mode=None, help="Train models.")
+
+
+@app.command("base")
+def train_base(
+    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for weights and manifest; its name is the model's.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="One seed means one result.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Windows in a step.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; part of what the result depends on.")] = None,
+    cutoff: Annotated[str | None, typer.Option(help="Training ends, validation begins; as 2024-10-01.")] = None,
+    validation_to: Annotated[str | None, typer.Option(help="Validation ends, the test begins.")] = None,
+    test_to: Annotated[str | None, typer.Option(help="The test ends.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small model of the TimesFM 2.5 architecture from nothing. What is left out is the shipped recipe's."""
+    from bot.commands.train import options, train
+
+    days = {"cutoff": cutoff, "validation_to": validation_to, "test_to": test_to}
+    numbers = {"seed": seed, "steps": steps, "batch": batch, "threads": threads}
+    train(options(tuple(bars), out, days, numbers), as_json)

@@ -141,6 +141,8 @@ class FilterVerdict(msgspec.Struct, frozen=True):
     allow: bool
     reason: str
     values: dict[str, float | int | str | bool | None] = {}
+    shadow: bool = False  # logged, and without a say
+    scale: float = 1.0  # what the size is multiplied by, above 0 and at most 1
 
 
 class Signal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -77,6 +77,8 @@ class ExitsTable(Table, frozen=True):
     floor_arm_pct: PercentOrOff | None = None
     floor_keep_pct: PercentOrOff | None = None
     max_hold_minutes: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None = None
+    red_after_minutes: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None = None
+    close_at_session_end: bool | None = None
 
 
 class VariantFile(Table, frozen=True):

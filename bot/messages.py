@@ -100,11 +100,20 @@ class Window(msgspec.Struct, frozen=True, eq=False):
 
 
 class ForecastRequest(msgspec.Struct, frozen=True, eq=False):
+    """One variant's cycle: its windows, and the tier whose checkpoint shall answer."""
+
     request_id: int
     variant: str
-    checkpoint: str  # the tier's adapter, or "base"
+    tier: str
     windows: tuple[Window, ...]
+    asked_at: int
     deadline: int  # domain time after which an answer is useless
+
+
+class ForecastsDue(msgspec.Struct, frozen=True, eq=False):
+    """All requests of one moment, so that one pass of the model can answer them."""
+
+    requests: tuple[ForecastRequest, ...]
 
 
 class Forecast(msgspec.Struct, frozen=True, eq=False):
@@ -129,6 +138,13 @@ class ForecastsReady(msgspec.Struct, frozen=True, eq=False):
     variant: str
     forecasts: tuple[Forecast, ...]
     refused: tuple[ForecastRefused, ...] = ()
+
+
+class CheckpointServed(msgspec.Struct, frozen=True):
+    """What a tier's forecasts are made by from now on."""
+
+    tier: str
+    checkpoint: str  # id
 
 
 # ---- variant
@@ -192,6 +208,9 @@ class ExitPlan(msgspec.Struct, frozen=True, kw_only=True):
     floor_arm_pct: float | None = None
     floor_keep_pct: float | None = None
     max_hold_ms: int | None = None
+    red_after_ms: int | None = None  # from then on a price worse than the entry's ends it
+    close_at_session_end: bool = False
+    session_end_at: int | None = None  # set when the entry is decided; None in a template
 
 
 class EntryIntent(msgspec.Struct, frozen=True, kw_only=True):

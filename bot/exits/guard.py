@@ -8,21 +8,23 @@ from anyio.abc import TaskStatus
 
 from bot.clock import Alarm, Clock
 from bot.messages import ExitIntent, Position, PositionChanged, PositionStatus, PriceChanged, StopMove
-from bot.strategy.exits import ExitNow, ExitState, MoveStop, begin, watch
+from bot.strategy.exits import due_times
+from bot.strategy.watch import ExitNow, ExitState, MoveStop, begin, watch
 from bot.streams import Stream
 
 
-class HoldEnded(msgspec.Struct, frozen=True):
-    """Some position may have reached its maximum hold."""
+class TimeCame(msgspec.Struct, frozen=True):
+    """A rule of time may be due for some position."""
 
 
-GuardMessage = PriceChanged | PositionChanged | HoldEnded
+GuardMessage = PriceChanged | PositionChanged | TimeCame
 
 
 class Watched(msgspec.Struct):
     position: Position
     state: ExitState
     asked: bool = False  # an exit is on its way to the desk
+    looked_at: int = -1  # when it was last held against its rules
 
 
 class Guard:
@@ -42,10 +44,10 @@ class Guard:
             task_status.started()
             async for message in self._inbox:
                 self._handle(message)
-                self._alarm.set(self._next_hold_end())
+                self._alarm.set(self._next_due())
 
     async def _ring(self) -> None:
-        self._inbox.send_nowait(HoldEnded())
+        self._inbox.send_nowait(TimeCame())
 
     def _handle(self, message: GuardMessage) -> None:
         match message:
@@ -56,7 +58,7 @@ class Guard:
                         self._look(watched, at)
             case PositionChanged(position):
                 self._follow(position)
-            case HoldEnded():
+            case TimeCame():
                 for watched in self._watched.values():
                     self._look(watched, self._clock.now())
 
@@ -76,6 +78,7 @@ class Guard:
     def _look(self, watched: Watched, now: int) -> None:
         if not self._can_leave(watched):
             return
+        watched.looked_at = now
         price = self._last_price[watched.position.symbol]
         watched.state, decision = watch(watched.position, watched.state, price, now)
         match decision:
@@ -89,12 +92,12 @@ class Guard:
         known = watched.position.symbol in self._last_price
         return known and not watched.asked and watched.position.status is PositionStatus.OPEN
 
-    def _next_hold_end(self) -> int | None:
-        ends = [
-            watched.position.opened_at + watched.position.exits.max_hold_ms
+    def _next_due(self) -> int | None:
+        times = [
+            at
             for watched in self._watched.values()
-            if watched.position.opened_at is not None
-            and watched.position.exits.max_hold_ms is not None
-            and self._can_leave(watched)
+            if watched.position.opened_at is not None and self._can_leave(watched)
+            for at in due_times(watched.position.exits, watched.position.opened_at)
+            if at > watched.looked_at
         ]
-        return min(ends, default=None)
+        return min(times, default=None)

@@ -1,4 +1,4 @@
-"""How a position ends: scalar rules that numba compiles, and the live guard's step over the same rules.
+"""How a position ends: scalar rules that numba compiles, one step at a price and one walk along a bar.
 
 `sign` is +1 for LONG and -1 for SHORT. Every percentage is of the average entry price, so that a SHORT is the exact
 mirror of a LONG. `OFF` as a percentage or a duration switches its rule off. Each compiled function is also plain
@@ -12,15 +12,20 @@ from typing import Any, TypeVar, cast
 import msgspec
 from numba import njit
 
-from bot.messages import ExitPlan, Position, PositionStatus
+from bot.messages import ExitPlan
+from bot.strategy.sessions import SkipWindows
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 OFF = math.inf
 
+# trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_ms, red_after_ms, session_end_at
+Rules = tuple[float, float, float, float, float, float, float]
+
 HOLD, MOVE_STOP, EXIT = 0, 1, 2  # actions
-STOP_LOSS, TRAILING_STOP, PROFIT_FLOOR, MAX_HOLD = 0, 1, 2, 3  # reasons, indices into REASONS
-REASONS = ("stop_loss", "trailing_stop", "profit_floor", "max_hold")
+STOP_LOSS, TRAILING_STOP, PROFIT_FLOOR, MAX_HOLD, RED_AFTER, SESSION_END, TARGET = range(7)  # indices into REASONS
+REASONS = ("stop_loss", "trailing_stop", "profit_floor", "max_hold", "red_after", "session_end", "target")
+STILL_OPEN = -1  # in a reason's place
 
 EPSILON_PCT = 1e-9  # what float arithmetic may be off by where a price stands exactly at a rule's percentage
 MIN_MOVE_PCT = 0.05  # a smaller improvement is not worth two requests at the venue
@@ -77,6 +82,24 @@ def protective_gain(
 
 
 @compiled
+def time_up(
+    gain: float, now: int, opened_at: int, max_hold_ms: float, red_after_ms: float, session_end_at: float
+) -> int:
+    """The rule of time that ends a position with `gain` percent at `now`, or STILL_OPEN.
+
+    Red is a price worse than the average entry price, fees left out. Where several rules are due at once the one that
+    says most comes first: red, end of session, maximum hold.
+    """
+    if now - opened_at >= red_after_ms and gain < -EPSILON_PCT:
+        return RED_AFTER
+    if now >= session_end_at:
+        return SESSION_END
+    if now - opened_at >= max_hold_ms:
+        return MAX_HOLD
+    return STILL_OPEN
+
+
+@compiled
 def evaluate(
     price: float,
     now: int,
@@ -86,19 +109,16 @@ def evaluate(
     best: float,
     stop: float,
     reason: int,
-    trail_arm_pct: float,
-    trail_pct: float,
-    floor_arm_pct: float,
-    floor_keep_pct: float,
-    max_hold_ms: float,
+    rules: Rules,
 ) -> tuple[int, int, float, float]:
     """One step: (action, reason, stop, best) after `price` was seen at `now`.
 
     `best` is the most favourable price so far, `stop` the level that stands and `reason` the rule that set it; all
     three go into the next step. The stop only ever tightens, by at least MIN_MOVE_PCT. EXIT means that the price has
-    passed a level which this very step has set, or that the time is up; a price beyond a stop that already stood is
+    passed a level which this very step has set, or that a time is up; a price beyond a stop that already stood is
     the business of whoever holds that stop (the exchange, or the bar's fill rule).
     """
+    trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_ms, red_after_ms, session_end_at = rules
     best = max(best, price) if sign > 0 else min(best, price)
     best_gain = gain_pct(best, sign, entry)
     wanted, wanted_reason = protective_gain(best_gain, trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct)
@@ -107,38 +127,61 @@ def evaluate(
         action, reason, stop = MOVE_STOP, wanted_reason, price_at_gain(wanted, sign, entry)
         if passed(price, sign, stop):
             action = EXIT
-    if action != EXIT and now - opened_at >= max_hold_ms:
-        action, reason = EXIT, MAX_HOLD
+    if action != EXIT:
+        due = time_up(gain_pct(price, sign, entry), now, opened_at, max_hold_ms, red_after_ms, session_end_at)
+        if due != STILL_OPEN:
+            action, reason = EXIT, due
     return action, reason, stop, best
+
+
+@compiled
+def walk_bar(
+    opened: float,
+    high: float,
+    low: float,
+    close: float,
+    open_at: int,
+    interval_ms: int,
+    sign: int,
+    entry: float,
+    opened_at: int,
+    target: float,
+    best: float,
+    stop: float,
+    reason: int,
+    rules: Rules,
+) -> tuple[int, float, int, int, float, float]:
+    """One bar of an open position: (ended by, exit price, exit time, reason, stop, best).
+
+    The bar is walked as open, worst extreme, best extreme, close (at its begin, a quarter, half and last millisecond),
+    so that a stop comes before a target; points before `opened_at` are left out. At each point the price meets the
+    stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A level is filled at itself, at the open at
+    the opening price. Ended by STILL_OPEN: price and time mean nothing, the last three go on.
+    """
+    worst, finest = (low, high) if sign > 0 else (high, low)
+    points = ((opened, 0), (worst, interval_ms // 4), (finest, interval_ms // 2), (close, interval_ms - 1))
+    for price, after in points:
+        now = open_at + after
+        if now < opened_at:
+            continue
+        if passed(price, sign, stop):
+            return reason, price if after == 0 else stop, now, reason, stop, best
+        if passed(price, -sign, target):
+            return TARGET, price if after == 0 else target, now, reason, stop, best
+        action, step_reason, stop, best = evaluate(price, now, sign, entry, opened_at, best, stop, reason, rules)
+        if action == EXIT:
+            return step_reason, price, now, reason, stop, best
+        reason = step_reason
+    return STILL_OPEN, 0.0, 0, reason, stop, best
 
 
 def prepare() -> None:
     """Compile now what the first price of the first position would wait for (a second or two without a cache)."""
-    evaluate(100.0, 0, 1, 100.0, 0, 100.0, 98.0, STOP_LOSS, OFF, OFF, OFF, OFF, OFF)
+    evaluate(100.0, 0, 1, 100.0, 0, 100.0, 98.0, STOP_LOSS, scalars(ExitPlan(stop_pct=2.0)))
 
 
-class ExitState(msgspec.Struct, frozen=True):
-    """What the guard remembers of one open position between two prices."""
-
-    best: float  # the most favourable price seen
-    stop: float  # the level that the guard wants on the exchange
-    reason: int  # the rule that set it
-
-
-class MoveStop(msgspec.Struct, frozen=True):
-    stop_price: float  # not on the tick yet
-    reason: str
-
-
-class ExitNow(msgspec.Struct, frozen=True):
-    reason: str
-
-
-ExitDecision = MoveStop | ExitNow | None
-
-
-def scalars(plan: ExitPlan) -> tuple[float, float, float, float, float]:
-    """(trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_ms) of a plan, OFF where it has None."""
+def scalars(plan: ExitPlan) -> Rules:
+    """A plan for the compiled functions, OFF where it has None."""
     trailing = plan.trail_arm_pct is not None and plan.trail_pct is not None
     floor = plan.floor_arm_pct is not None and plan.floor_keep_pct is not None
     return (
@@ -147,66 +190,23 @@ def scalars(plan: ExitPlan) -> tuple[float, float, float, float, float]:
         _or_off(plan.floor_arm_pct if floor else None),
         _or_off(plan.floor_keep_pct),
         _or_off(plan.max_hold_ms),
+        _or_off(plan.red_after_ms),
+        _or_off(plan.session_end_at),
     )
+
+
+def due_times(plan: ExitPlan, opened_at: int) -> list[int]:
+    """When a position opened at `opened_at` must be looked at even without a new price."""
+    holds = [opened_at + held for held in (plan.max_hold_ms, plan.red_after_ms) if held is not None]
+    return holds if plan.session_end_at is None else [*holds, plan.session_end_at]
+
+
+def dated(plan: ExitPlan, windows: SkipWindows, now: int) -> ExitPlan:
+    """A variant's plan as it goes with an entry decided at `now`: the end of its session as a time."""
+    if not plan.close_at_session_end:
+        return plan
+    return msgspec.structs.replace(plan, session_end_at=windows.session_end(now))
 
 
 def _or_off(value: float | None) -> float:
     return OFF if value is None else float(value)
-
-
-def begin(position: Position, best: float | None = None) -> ExitState:
-    """The state of a position that was just filled, or was found open at start.
-
-    `best` is the most favourable price since it was opened, where bars know it. Without it a trailing stop that stood
-    before goes on from the level it had reached, because the placed stop is taken over.
-    Raises ValueError for a position without an entry price.
-    """
-    if position.entry_price is None:
-        raise ValueError(f"position {position.position_id} has no entry price")
-    entry, sign = float(position.entry_price), position.side.sign
-    placed = position.stop_price
-    stop = stop_price(entry, sign, position.exits.stop_pct) if placed is None else float(placed)
-    reason = STOP_LOSS if position.stop_reason is None else REASONS.index(position.stop_reason)
-    return ExitState(entry if best is None else best, stop, reason)
-
-
-def watch(position: Position, state: ExitState, price: float, now: int) -> tuple[ExitState, ExitDecision]:
-    """One price for one open position. Pure; the caller keeps the state and acts on the decision.
-
-    Besides the rules of `evaluate`: where the price has passed a level that was asked for and that the exchange does
-    not hold yet (its stop is at least MIN_MOVE_PCT behind), the position is closed at market under that level's reason.
-    An exit is decided again at every price until the position is CLOSING.
-    """
-    if position.status in (PositionStatus.CLOSING, PositionStatus.CLOSED) or position.open_quantity <= 0:
-        return state, None
-    if position.entry_price is None or position.opened_at is None:
-        return state, None
-    entry, sign = float(position.entry_price), position.side.sign
-    action, reason, stop, best = evaluate(
-        float(price),
-        now,
-        sign,
-        entry,
-        position.opened_at,
-        state.best,
-        state.stop,
-        state.reason,
-        *scalars(position.exits),
-    )
-    if action == EXIT:
-        rule = state.reason if reason == MAX_HOLD else reason
-        return ExitState(best, stop, rule), ExitNow(REASONS[reason])
-    after = ExitState(best, stop, reason)
-    if action == MOVE_STOP:
-        return after, MoveStop(stop, REASONS[reason])
-    if reason != STOP_LOSS and passed(price, sign, stop) and not _held(position, entry, stop):
-        return after, ExitNow(REASONS[reason])
-    return after, None
-
-
-def _held(position: Position, entry: float, stop: float) -> bool:
-    """Whether the exchange holds a stop as good as `stop` (a tick's rounding aside)."""
-    if position.stop_price is None:
-        return False
-    sign = position.side.sign
-    return gain_pct(stop, sign, entry) - gain_pct(float(position.stop_price), sign, entry) < MIN_MOVE_PCT

@@ -13,6 +13,7 @@ from bot.errors import OperatorError
 from bot.hookspecs import Candidate, EntryPlan, Options, TierTemplate
 from bot.messages import ExitPlan, FilterVerdict
 from bot.strategy.risk import Caps
+from bot.strategy.sessions import SkipWindows
 
 ValueT = TypeVar("ValueT")
 
@@ -28,6 +29,7 @@ class FilterPlugin(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     options: Options
     judge: Judge
+    shadow: bool = False  # its verdicts are logged, and have no say
 
 
 class EntryPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     leverage: int
     caps: Caps
     exits: ExitPlan
+    windows: SkipWindows  # of the session filter where the variant has one, else the tier's
     filters: tuple[FilterPlugin, ...]  # in the order of the file
     entry: EntryPlugin
     entry_ttl_ms: int
@@ -130,7 +133,9 @@ def resolve(
     margin = resolver.needed("sizing.margin_usdt", file.sizing.margin_usdt, tier.margin_usdt)
     leverage = resolver.needed("sizing.leverage", file.sizing.leverage, tier.leverage)
     caps = _caps(resolver, file, account_max_positions)
-    exits = _exits(resolver, file.exits, tier.exits, leverage)
+    filters = _filters(resolver, file, plugins.filters)
+    windows = _windows(tier, filters)
+    exits = _exits(resolver, file.exits, tier.exits, leverage, windows)
     return Variant(
         name=table.name,
         tier=tier.name,
@@ -143,7 +148,8 @@ def resolve(
         leverage=int(leverage),
         caps=caps,
         exits=exits,
-        filters=_filters(resolver, file, plugins.filters),
+        windows=windows,
+        filters=filters,
         entry=_entry(resolver, file, plugins.entries),
         entry_ttl_ms=table.entry_ttl_minutes * MINUTE_MS,
         post_only=table.post_only,
@@ -181,7 +187,14 @@ def _caps(resolver: _Resolver, file: VariantFile, account: int) -> Caps:
     return Caps(symbol=int(symbol), variant=variant, tier=tier.max_positions, account=account)
 
 
-def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: float) -> ExitPlan:
+def _windows(tier: TierTemplate, filters: Sequence[FilterPlugin]) -> SkipWindows:
+    for plugin in filters:
+        if "skip_weekdays" in plugin.options and "skip_hours" in plugin.options:
+            return SkipWindows(tuple(plugin.options["skip_weekdays"]), tuple(plugin.options["skip_hours"]))
+    return SkipWindows(tier.skip_weekdays, tier.skip_hours)
+
+
+def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: float, windows: SkipWindows) -> ExitPlan:
     stop = resolver.needed("exits.stop_pct", given.stop_pct, tier.stop_pct)
     if stop * leverage >= 100:
         raise resolver.fault(
@@ -195,8 +208,13 @@ def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: flo
         raise resolver.fault(
             "exits.floor_keep_pct", f"{floor_keep} is not allowed; expected below floor_arm_pct ({floor_arm})"
         )
-    minutes = None if tier.max_hold_ms is None else tier.max_hold_ms // MINUTE_MS
-    hold = resolver.optional("exits.max_hold_minutes", given.max_hold_minutes, minutes)
+    at_session_end = bool(
+        resolver.pick("exits.close_at_session_end", given.close_at_session_end, tier.close_at_session_end)
+    )
+    if at_session_end and windows.session_end(0) is None:
+        raise resolver.fault(
+            "exits.close_at_session_end", "true is not allowed; expected skip windows to end a session"
+        )
     return ExitPlan(
         stop_pct=stop,
         target_pct=target,
@@ -204,8 +222,16 @@ def _exits(resolver: _Resolver, given: ExitsTable, tier: ExitPlan, leverage: flo
         trail_pct=trail,
         floor_arm_pct=floor_arm,
         floor_keep_pct=floor_keep,
-        max_hold_ms=None if hold is None else int(hold) * MINUTE_MS,
+        max_hold_ms=_duration(resolver, "exits.max_hold_minutes", given.max_hold_minutes, tier.max_hold_ms),
+        red_after_ms=_duration(resolver, "exits.red_after_minutes", given.red_after_minutes, tier.red_after_ms),
+        close_at_session_end=at_session_end,
     )
+
+
+def _duration(resolver: _Resolver, key: str, minutes: int | None, tier_ms: int | None) -> int | None:
+    template = None if tier_ms is None else tier_ms // MINUTE_MS
+    chosen = resolver.optional(key, minutes, template)
+    return None if chosen is None else int(chosen) * MINUTE_MS
 
 
 def _pair(

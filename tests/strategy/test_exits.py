@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.messages import ExitPlan, Position, PositionStatus, Side
 from bot.strategy import exits
-from bot.strategy.exits import ExitNow, ExitState, MoveStop
+from bot.strategy.watch import ExitNow, ExitState, MoveStop, begin, watch
 
 HOUR = 3_600_000
 PLAN = ExitPlan(
@@ -48,9 +48,9 @@ def position(side: Side = Side.LONG, stop: str | None = None, **changes: Any) ->
 
 def play(held: Position, prices: list[float], now: int = 1) -> tuple[ExitState, list[Any]]:
     """Watch the prices with a desk that executes each move at once."""
-    state, decisions = exits.begin(held), []
+    state, decisions = begin(held), []
     for price in prices:
-        state, decision = exits.watch(held, state, price, now)
+        state, decision = watch(held, state, price, now)
         decisions.append(decision)
         if isinstance(decision, MoveStop):
             held.stop_price = Decimal(str(decision.stop_price))
@@ -101,16 +101,16 @@ def test_a_price_beyond_a_stop_that_the_exchange_holds_is_left_to_the_exchange()
 
 def test_a_price_beyond_a_level_that_the_exchange_does_not_hold_yet_is_an_exit() -> None:
     held = position()
-    state, move = exits.watch(held, exits.begin(held), 101.0, 1)
+    state, move = watch(held, begin(held), 101.0, 1)
     assert isinstance(move, MoveStop)
-    assert exits.watch(held, state, 100.6, 2)[1] is None
-    assert exits.watch(held, state, 100.4, 3)[1] == ExitNow("trailing_stop")
+    assert watch(held, state, 100.6, 2)[1] is None
+    assert watch(held, state, 100.4, 3)[1] == ExitNow("trailing_stop")
 
 
 def test_a_level_that_is_already_passed_when_it_is_found_is_an_exit() -> None:
     held = position()
-    assert exits.watch(held, exits.begin(held, best=102.0), 101.0, 1)[1] == ExitNow("trailing_stop")
-    assert exits.watch(held, exits.begin(held, best=100.7), 100.1, 1)[1] == ExitNow("profit_floor")
+    assert watch(held, begin(held, best=102.0), 101.0, 1)[1] == ExitNow("trailing_stop")
+    assert watch(held, begin(held, best=100.7), 100.1, 1)[1] == ExitNow("profit_floor")
 
 
 def test_the_maximum_hold_ends_a_position_to_the_millisecond() -> None:
@@ -121,7 +121,7 @@ def test_the_maximum_hold_ends_a_position_to_the_millisecond() -> None:
 def test_a_closing_or_empty_position_is_left_alone() -> None:
     for held in (position(status=PositionStatus.CLOSING), position(filled=Decimal(0)), position(entry_price=None)):
         state = ExitState(100.0, 98.0, exits.STOP_LOSS)
-        assert exits.watch(held, state, 150.0, 99 * HOUR) == (state, None)
+        assert watch(held, state, 150.0, 99 * HOUR) == (state, None)
 
 
 def test_rules_that_are_off_never_act() -> None:
@@ -133,7 +133,7 @@ def test_rules_that_are_off_never_act() -> None:
 
 def test_after_a_restart_the_placed_stop_still_stands() -> None:
     held = position(stop="101", stop_reason="trailing_stop")
-    state, decision = exits.watch(held, exits.begin(held), 101.2, 1)
+    state, decision = watch(held, begin(held), 101.2, 1)
     assert decision is None
     assert (state.stop, exits.REASONS[state.reason]) == (101.0, "trailing_stop")
 
@@ -145,19 +145,20 @@ def test_the_rules_compile_where_numba_may_not_write_a_cache() -> None:
     assert done.stdout.split() == ["98.0"]
 
 
-RULES = st.tuples(st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.05, 5), st.just(exits.OFF))
+NEVER = st.just(exits.OFF)
+RULES = st.tuples(st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0.05, 5), NEVER, NEVER, NEVER)
 PATHS = st.lists(st.floats(80, 120), min_size=1, max_size=30)
 
 
 @settings(max_examples=150, deadline=None)
 @given(path=PATHS, sign=st.sampled_from([1, -1]), rules=RULES)
 def test_the_stop_never_moves_against_the_position_and_the_floor_is_never_lost(
-    path: list[float], sign: int, rules: tuple[float, ...]
+    path: list[float], sign: int, rules: exits.Rules
 ) -> None:
     state = (100.0, exits.stop_price(100.0, sign, 2.0), exits.STOP_LOSS)
     reached = 0.0
     for now, price in enumerate(path):
-        _, reason, stop, best = exits.evaluate(price, now, sign, 100.0, 0, *state, *rules)
+        _, reason, stop, best = exits.evaluate(price, now, sign, 100.0, 0, *state, rules)
         assert sign * (stop - state[1]) >= 0
         reached = max(reached, exits.gain_pct(price, sign, 100.0))
         if reached >= rules[2]:
@@ -167,11 +168,11 @@ def test_the_stop_never_moves_against_the_position_and_the_floor_is_never_lost(
 
 @settings(max_examples=150, deadline=None)
 @given(path=PATHS, rules=RULES)
-def test_a_short_is_the_mirror_of_a_long(path: list[float], rules: tuple[float, ...]) -> None:
+def test_a_short_is_the_mirror_of_a_long(path: list[float], rules: exits.Rules) -> None:
     long, short = (100.0, 98.0, exits.STOP_LOSS), (100.0, 102.0, exits.STOP_LOSS)
     for now, price in enumerate(path):
-        up = exits.evaluate(round(price, 2), now, 1, 100.0, 0, *long, *rules)
-        down = exits.evaluate(200.0 - round(price, 2), now, -1, 100.0, 0, *short, *rules)
+        up = exits.evaluate(round(price, 2), now, 1, 100.0, 0, *long, rules)
+        down = exits.evaluate(200.0 - round(price, 2), now, -1, 100.0, 0, *short, rules)
         assert up[:2] == down[:2]
         assert up[2] - 100.0 == pytest.approx(100.0 - down[2], abs=1e-6)
         long, short = (up[3], up[2], up[1]), (down[3], down[2], down[1])
@@ -179,6 +180,6 @@ def test_a_short_is_the_mirror_of_a_long(path: list[float], rules: tuple[float, 
 
 @settings(max_examples=100, deadline=None)
 @given(price=st.floats(90, 110), best=st.floats(90, 110), sign=st.sampled_from([1, -1]), rules=RULES)
-def test_compiled_and_plain_python_agree(price: float, best: float, sign: int, rules: tuple[float, ...]) -> None:
-    arguments = (price, 7, sign, 100.0, 0, best, 100.0 - 2.0 * sign, exits.STOP_LOSS, *rules)
+def test_compiled_and_plain_python_agree(price: float, best: float, sign: int, rules: exits.Rules) -> None:
+    arguments = (price, 7, sign, 100.0, 0, best, 100.0 - 2.0 * sign, exits.STOP_LOSS, rules)
     assert exits.evaluate(*arguments) == exits.evaluate.py_func(*arguments)  # type: ignore[attr-defined]

@@ -1,0 +1,75 @@
+"""What a Prometheus server may scrape: the bot's own registry, and the page on which it is served."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from bot.errors import OperatorError
+
+HOST = "127.0.0.1"  # the page has no password
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+ROWS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256)
+DISTANCES = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 15, 20, 50)
+
+
+class Metrics:
+    """The instruments by name; each actor is given this object and moves its own. Safe to read from any thread."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.forecasts = Counter("forecasts_total", "Forecasts given out", ["tier"], registry=registry)
+        self.forecasts_refused = Counter(
+            "forecasts_refused_total", "Windows without a forecast", ["tier", "reason"], registry=registry
+        )
+        self.forecast_seconds = Histogram(
+            "forecast_seconds", "Real time of one pass of the model", registry=registry, buckets=SECONDS
+        )
+        self.forecast_batch_rows = Histogram(
+            "forecast_batch_rows", "Windows in one pass of the model", registry=registry, buckets=ROWS
+        )
+        self.checkpoint_info = Gauge(
+            "checkpoint_info",
+            "1 for the checkpoint that serves the tier now",
+            ["tier", "checkpoint"],
+            registry=registry,
+        )
+        self.dead_variant = Gauge(
+            "dead_variant", "1: the threshold lies above what the model says", ["variant"], registry=registry
+        )
+        self.predicted_return_abs = Gauge(
+            "predicted_return_abs_quantile",
+            "Quantiles of |predicted return| of the last 7 days",
+            ["tier", "quantile"],
+            registry=registry,
+        )
+        self.input_distance = Histogram(
+            "input_distance",
+            "Mahalanobis distance of a window from the training windows",
+            ["tier"],
+            registry=registry,
+            buckets=DISTANCES,
+        )
+
+    def serves(self, tier: str, checkpoint: str, before: str | None = None) -> None:
+        """From now on `checkpoint` serves `tier`, and `before` no longer does."""
+        if before is not None and before != checkpoint:
+            self.checkpoint_info.labels(tier, before).set(0)
+        self.checkpoint_info.labels(tier, checkpoint).set(1)
+
+    @contextmanager
+    def served(self, port: int) -> Iterator[None]:
+        """Serve the page at http://127.0.0.1:`port`/metrics for as long as the block runs; 0 serves nothing."""
+        if port == 0:
+            yield
+            return
+        try:
+            server, thread = start_http_server(port, HOST, self.registry)
+        except OSError as error:
+            raise OperatorError(f"[metrics] port {port}: {error.strerror}; expected a free port, or 0") from None
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

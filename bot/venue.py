@@ -9,6 +9,15 @@ from decimal import Decimal
 import msgspec
 
 
+class MarginBracket(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to `notional_cap` a position needs a maintenance margin of notional x rate - amount."""
+
+    notional_cap: Decimal  # in quote
+    maintenance_rate: Decimal  # a fraction
+    amount: Decimal  # in quote; keeps the margin continuous from bracket to bracket
+    max_leverage: int
+
+
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """What the venue asks of an order on one symbol."""
 
@@ -20,6 +29,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     max_market_quantity: Decimal
     min_notional: Decimal  # in quote; reduce-only orders are exempt
     trading: bool = True
+    brackets: tuple[MarginBracket, ...] = ()  # by rising notional; asked of the account, so not there at first
 
 
 class Book(enum.StrEnum):

@@ -35,6 +35,14 @@ class Reason(enum.StrEnum):
     QUANTITY_BELOW_MINIMUM = "quantity_below_minimum"
     QUANTITY_ABOVE_MAXIMUM = "quantity_above_maximum"
     NOTIONAL_BELOW_MINIMUM = "notional_below_minimum"
+    VOLATILITY_UNKNOWN = "volatility_unknown"  # sized by it, and there are too few bars to tell
+
+    VOLUME_CAP = "volume_cap"  # more than the allowed share of the day's traded volume
+    BRACKETS_MISSING = "brackets_missing"  # the venue has told no maintenance margin for the symbol
+    LEVERAGE_ABOVE_BRACKET = "leverage_above_bracket"  # the venue allows less for so large a position
+    LIQUIDATION_NEAR = "liquidation_near"  # not far enough behind the stop
+    FUNDING_UNKNOWN = "funding_unknown"  # no rate or time of the next payment
+    FUNDING_COST = "funding_cost"  # the next payment eats too much of the predicted move
 
     OPPOSITE_POSITION = "opposite_position"  # the symbol is held, or an entry rests, on the other side
     CAP_SYMBOL = "cap_symbol"

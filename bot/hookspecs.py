@@ -79,7 +79,7 @@ class Specs:
 
     @hookspec
     def propose(self, candidate: Candidate, options: Options) -> EntryPlan | str:
-        """Called once for a candidate that every filter allowed.
+        """Called once for every candidate, also where a filter vetoes: refused rows say what would have been entered.
 
         Return the plan, or a string that says why there is no entry. A long limit must lie at or below the last
         price and a short one at or above it.

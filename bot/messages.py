@@ -6,7 +6,7 @@ forecasts and indicators are float, because they are estimates.
 
 import enum
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -158,7 +158,7 @@ class FilterVerdict(msgspec.Struct, frozen=True):
     reason: str
     values: dict[str, float | int | str | bool | None] = {}
     shadow: bool = False  # logged, and without a say
-    scale: float = 1.0  # what the size is multiplied by, above 0 and at most 1
+    scale: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0  # what the margin is multiplied by
 
 
 class Signal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

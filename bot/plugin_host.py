@@ -26,6 +26,7 @@ from bot.errors import OperatorError, PluginFault
 from bot.hookspecs import PROJECT, Candidate, EntryPlan, Options, Specs, TierTemplate
 from bot.messages import FilterVerdict
 from bot.strategy.variant import EntryPlugin, FilterPlugin, Judge, Plugins, Propose
+from bot.strategy.verdicts import CHECKS
 
 ENTRY_POINTS = "tsfm_bot.plugins"
 FOLDERS = {"tiers": "tier", "filters": "judge", "entries": "propose"}  # folder: the hook of its plugins
@@ -83,6 +84,8 @@ class PluginHost:
             if hook == "tier":
                 tiers[one.name] = _template(one, function)
             elif hook == "judge":
+                if one.name in CHECKS:
+                    raise _refused(one, f"a filter may not be named as a check of the bot's own: {', '.join(CHECKS)}")
                 filters[one.name] = FilterPlugin(
                     name=one.name, options=options, judge=_guarded_judge(one.name, function)
                 )

@@ -11,6 +11,7 @@ from bot.plugin_host import PluginHost
 from bot.strategy.cycle import decide
 from bot.strategy.risk import Exposure
 from tests.strategy.scenes import make_seen, make_variant, zigzag
+from tests.strategy.scenes import words as filter_words
 
 HEAD = """
 from decimal import Decimal
@@ -90,7 +91,7 @@ def test_a_folder_may_be_sorted_as_the_shipped_one_is(write: Write) -> None:
     variant = make_variant(load(folder), variant={"filters": ["never"]})
     signal, _ = decide(variant, make_seen(zigzag()), Exposure())
     assert signal.decision_reason == "filter:never"
-    assert signal.filter_verdicts[0].filter == "never", "a verdict carries its plugin's name, whatever it says"
+    assert filter_words(signal)[0].filter == "never", "a verdict carries its plugin's name, whatever it says"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +222,20 @@ def test_a_fault_says_what_the_plugin_did(write: Write) -> None:
         plugin.judge(None, {})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("scale", ["0.0", "1.5", "-1.0", "float('nan')"])
+def test_a_scale_that_would_enlarge_or_turn_a_position_is_a_fault(write: Write, scale: str) -> None:
+    folder = write(f"@hookimpl\ndef judge(candidate):\n    return FilterVerdict('mine', True, 'more', scale={scale})\n")
+    variant = make_variant(load(folder), variant={"filters": ["mine"]})
+    signal, intent = decide(variant, make_seen(zigzag()), Exposure())
+    assert (intent, signal.decision_reason) == (None, "plugin:mine")
+
+
+def test_a_filter_may_not_pass_for_one_of_the_bots_own_checks(write: Write) -> None:
+    folder = write("@hookimpl\ndef judge(candidate):\n    return FilterVerdict('caps', True, 'fine')\n", "caps.py")
+    with pytest.raises(OperatorError, match="plugin 'caps': a filter may not be named as a check"):
+        load(folder)
+
+
 def test_numbers_of_numpy_are_numbers(write: Write) -> None:
     folder = write(
         "import numpy\n@hookimpl\ndef judge(candidate):\n"
@@ -229,7 +244,7 @@ def test_numbers_of_numpy_are_numbers(write: Write) -> None:
     )
     signal, intent = decide(make_variant(load(folder), variant={"filters": ["mine"]}), make_seen(zigzag()), Exposure())
     assert intent is not None
-    [verdict] = signal.filter_verdicts
+    [verdict] = filter_words(signal)
     assert (verdict.allow, verdict.values) == (True, {"close": 50_000.0})
 
 

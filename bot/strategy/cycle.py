@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -11,13 +11,25 @@ import msgspec
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.errors import PluginFault
 from bot.hookspecs import Candidate, EntryPlan
-from bot.messages import Bars, EntryIntent, FilterVerdict, Forecast, ForecastRefused, Side, Signal, TradingState
+from bot.messages import (
+    Bars,
+    EntryIntent,
+    ExitPlan,
+    FilterVerdict,
+    Forecast,
+    ForecastRefused,
+    Side,
+    Signal,
+    TradingState,
+)
 from bot.strategy import indicators
-from bot.strategy.reasons import Reason, broken, no_entry, vetoed_by
+from bot.strategy.exits import dated
+from bot.strategy.reasons import Reason, broken, no_entry
 from bot.strategy.risk import Exposure, Held, refusal
 from bot.strategy.rounding import limit_on_tick
 from bot.strategy.sizing import size
-from bot.strategy.variant import Variant
+from bot.strategy.variant import FilterPlugin, Variant
+from bot.strategy.verdicts import ALLOWED, CAPS, DATA, ENTRY, FAULT, STATE, reason_of, refuses, scale_of
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
@@ -35,6 +47,21 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     mark_price: Decimal | None
     instrument: Instrument | None
     state: TradingState
+    checkpoint: str | None = None  # id of what the tier's forecasts are made by, where no forecast says so itself
+    funding_rate: Decimal | None = None  # that the next payment will be made at, as known now
+    next_funding_at: int | None = None
+
+
+class _Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry but for its quantity, or why there is none."""
+
+    expires_at: int
+    exits: ExitPlan
+    refused: str | None = None
+    price: Decimal | None = None  # None: at market
+    asked: float | None = None  # the plugin's price, not on the tick yet
+    post_only: bool = False
+    words: str = ""  # the plugin's own
 
 
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
@@ -51,53 +78,42 @@ def next_cycle(minutes: Iterable[int], after: int) -> int:
 
 
 def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, EntryIntent | None]:
-    """Decide one symbol of one cycle. Pure: the same arguments give the same row and the same intent."""
+    """Decide one symbol of one cycle. Pure: the same arguments give the same row and the same intent.
+
+    The row's verdicts are what decided: its reason is that of the first one that refuses, the threshold's place being
+    between `data` and the filters. Past the threshold all are asked, whatever the first ones said.
+    """
     draft = Signal(
         signal_id=signal_id(variant.name, seen.symbol, seen.cycle_at),
         cycle_at=seen.cycle_at,
         variant=variant.name,
         tier=variant.tier,
         symbol=seen.symbol,
+        checkpoint=seen.checkpoint,
         mark_price=seen.mark_price,
         threshold=variant.threshold,
         decision="refuse",
         decision_reason="",
         entry_method=variant.entry.name,
     )
-    outcome = _enter(variant, seen, exposure, draft)
-    if isinstance(outcome, str):
-        draft.decision_reason = str(outcome)
+    candidate = _candidate(variant, seen, draft)
+    draft.filter_verdicts = (_data(seen, candidate),)
+    if isinstance(candidate, str):
+        draft.decision_reason = str(candidate)
+        return draft, None
+    proposal = _propose(variant, seen, candidate)
+    draft.filter_verdicts += tuple(_judge(plugin, candidate) for plugin in variant.filters)
+    draft.filter_verdicts += tuple(_checks(variant, seen, exposure, candidate, proposal, draft))
+    refusals = [reason_of(verdict) for verdict in draft.filter_verdicts if refuses(verdict)]
+    if refusals or draft.quantity is None:
+        draft.decision_reason = refusals[0]
         return draft, None
     draft.decision, draft.decision_reason, draft.fill_status = "enter", str(Reason.ALLOWED), "pending"
-    return draft, outcome
-
-
-def _enter(variant: Variant, seen: Seen, exposure: Exposure, draft: Signal) -> EntryIntent | str:
-    """The intent, or the first reason against it; fills `draft` with everything that was looked at on the way."""
-    candidate = _candidate(variant, seen, draft)
-    if isinstance(candidate, str):
-        return candidate
-    reason = _judge(variant, candidate, draft)
-    if reason is None and seen.state is not TradingState.ACTIVE:
-        reason = STATE_REASONS[seen.state]
-    if reason is not None:
-        return reason
-    plan = _propose(variant, candidate)
-    if isinstance(plan, str):
-        return plan
-    draft.entry_price = plan.price
-    price = seen.mark_price if plan.price is None else plan.price
-    assert price is not None  # a candidate has a mark price
-    quantity = size(variant.margin, variant.leverage, price, candidate.instrument)
-    if isinstance(quantity, Reason):
-        return quantity
-    draft.quantity = quantity
-    held = Held(variant.name, variant.tier, seen.symbol, candidate.side)
-    return refusal(held, exposure, variant.caps) or _intent(variant, seen, candidate, plan, quantity, draft)
+    return draft, _intent(variant, seen, candidate, proposal, draft.quantity)
 
 
 def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
-    """What filters and entry are asked about, or why the data or the forecast make no candidate."""
+    """What filters and entry are asked about, or why there is nothing to ask; writes what was seen into the row."""
     bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
     if bars is not None:
         draft.bar_close_at = bars.close_at
@@ -141,53 +157,108 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _judge(variant: Variant, candidate: Candidate, draft: Signal) -> str | None:
-    """Ask every filter, write every verdict into the row; the first veto is the reason."""
-    reasons, verdicts = [], []
-    for plugin in variant.filters:
-        try:
-            verdict = plugin.judge(candidate, plugin.options)
-        except PluginFault as fault:
-            verdict = FilterVerdict(plugin.name, False, f"plugin fault: {fault.reason}")
-            reasons.append(broken(plugin.name))
-        else:
-            if not verdict.allow:
-                reasons.append(vetoed_by(plugin.name))
-        verdicts.append(verdict)
-    draft.filter_verdicts = tuple(verdicts)
-    return reasons[0] if reasons else None
+def _data(seen: Seen, candidate: Candidate | str) -> FilterVerdict:
+    """The word on what was seen; what the row's columns do not say of it stands in the values."""
+    refused = isinstance(candidate, str) and candidate != Reason.BELOW_THRESHOLD
+    forecast, instrument = seen.forecast, seen.instrument
+    values: dict[str, float | int | str | bool | None] = {
+        "forecast_refused": forecast.reason if isinstance(forecast, ForecastRefused) else None,
+        "forecast_close_at": forecast.bar_close_at if isinstance(forecast, Forecast) else None,
+        "listed": instrument is not None,
+        "trading": instrument is not None and instrument.trading,
+    }
+    return FilterVerdict(DATA, not refused, str(candidate) if refused else ALLOWED, values)
 
 
-def _propose(variant: Variant, candidate: Candidate) -> EntryPlan | str:
-    """The entry's plan with its limit on the tick, or why there is none."""
+def _judge(plugin: FilterPlugin, candidate: Candidate) -> FilterVerdict:
+    try:
+        verdict = plugin.judge(candidate, plugin.options)
+    except PluginFault as fault:
+        verdict = FilterVerdict(plugin.name, False, f"{FAULT}{fault.reason}")
+    return msgspec.structs.replace(verdict, shadow=plugin.shadow)
+
+
+def _checks(
+    variant: Variant, seen: Seen, exposure: Exposure, candidate: Candidate, proposal: _Proposal, draft: Signal
+) -> Iterator[FilterVerdict]:
+    """The bot's own words on the candidate, in order; those on the size need an entry. Writes price and quantity."""
+    yield _state(seen.state)
+    yield _entry(candidate, proposal)
+    if proposal.refused is None:
+        draft.entry_price = proposal.price
+        price = seen.mark_price if proposal.price is None else proposal.price
+        assert price is not None  # a candidate has a mark price
+        scale = scale_of(draft.filter_verdicts)
+        sized = size(variant.margin, variant.leverage, price, candidate.instrument, scale)
+        draft.quantity = sized.quantity
+        yield sized.verdict
+    held = Held(variant.name, variant.tier, seen.symbol, candidate.side)
+    cap = refusal(held, exposure, variant.caps)
+    yield FilterVerdict(CAPS, cap is None, str(cap or ALLOWED))
+
+
+def _state(state: TradingState) -> FilterVerdict:
+    allow = state is TradingState.ACTIVE
+    return FilterVerdict(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), {"state": str(state)})
+
+
+def _propose(variant: Variant, seen: Seen, candidate: Candidate) -> _Proposal:
+    """What would be sent to the desk but for its quantity, with its limit on the tick."""
+    exits = dated(variant.exits, variant.windows, seen.now)
+    expires_at = seen.now + variant.entry_ttl_ms
+    proposal = _Proposal(
+        expires_at=expires_at if exits.session_end_at is None else min(expires_at, exits.session_end_at), exits=exits
+    )
+    plan = _ask(variant, candidate)
+    if isinstance(plan, str):
+        return msgspec.structs.replace(proposal, refused=plan)
+    if plan.price is None:
+        return msgspec.structs.replace(proposal, words=plan.reason)
+    if candidate.side.sign * (float(plan.price) - candidate.last_price) > 0:
+        return msgspec.structs.replace(proposal, refused=str(Reason.ENTRY_WRONG_SIDE), asked=float(plan.price))
+    on_tick = limit_on_tick(plan.price, candidate.side, candidate.instrument.tick_size)
+    return msgspec.structs.replace(
+        proposal,
+        refused=None if on_tick > 0 else broken(variant.entry.name),
+        price=on_tick if on_tick > 0 else None,
+        asked=float(plan.price),
+        post_only=plan.post_only or variant.post_only,
+        words=plan.reason,
+    )
+
+
+def _ask(variant: Variant, candidate: Candidate) -> EntryPlan | str:
     try:
         plan = variant.entry.propose(candidate, variant.entry.options)
     except PluginFault:
         return broken(variant.entry.name)
-    if isinstance(plan, str):
-        return no_entry(plan)
-    if plan.price is None:
-        return plan
-    if candidate.side.sign * (float(plan.price) - candidate.last_price) > 0:
-        return Reason.ENTRY_WRONG_SIDE
-    on_tick = limit_on_tick(plan.price, candidate.side, candidate.instrument.tick_size)
-    return msgspec.structs.replace(plan, price=on_tick) if on_tick > 0 else broken(variant.entry.name)
+    return no_entry(plan) if isinstance(plan, str) else plan
 
 
-def _intent(
-    variant: Variant, seen: Seen, candidate: Candidate, plan: EntryPlan, quantity: Decimal, draft: Signal
-) -> EntryIntent:
+def _entry(candidate: Candidate, proposal: _Proposal) -> FilterVerdict:
+    """The word on the entry, with all that it takes to follow the signal to its end later, entered or not."""
+    values = {
+        "last_price": candidate.last_price,
+        "asked_price": proposal.asked,
+        "post_only": proposal.post_only,
+        "expires_at": proposal.expires_at,
+        **msgspec.structs.asdict(proposal.exits),
+    }
+    return FilterVerdict(ENTRY, proposal.refused is None, proposal.refused or proposal.words or ALLOWED, values)
+
+
+def _intent(variant: Variant, seen: Seen, candidate: Candidate, proposal: _Proposal, quantity: Decimal) -> EntryIntent:
     return EntryIntent(
-        signal_id=draft.signal_id,
+        signal_id=signal_id(variant.name, seen.symbol, seen.cycle_at),
         variant=variant.name,
         tier=variant.tier,
         symbol=seen.symbol,
         side=candidate.side,
         quantity=quantity,
-        limit_price=plan.price,
-        post_only=plan.price is not None and (plan.post_only or variant.post_only),
+        limit_price=proposal.price,
+        post_only=proposal.post_only,
         created_at=seen.now,
-        expires_at=seen.now + variant.entry_ttl_ms,
+        expires_at=proposal.expires_at,
         leverage=variant.leverage,
-        exits=variant.exits,
+        exits=proposal.exits,
     )

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from bot.config import VariantFile, decode
-from bot.messages import Bars, Forecast, TradingState
+from bot.messages import Bars, FilterVerdict, Forecast, Signal, TradingState
 from bot.plugin_host import PluginHost
 from bot.strategy.cycle import Seen
 from bot.strategy.variant import Variant, resolve
+from bot.strategy.verdicts import CHECKS
 from bot.venue import Instrument
 
 HOUR = 3_600_000
@@ -51,6 +52,11 @@ def make_variant(plugins: PluginHost | None = None, **tables: dict[str, Any]) ->
     variant = {"name": "BTC", "tier": "t1", "symbols": ["BTCUSDT"]} | tables.pop("variant", {})
     file = decode({"variant": variant, **tables}, VariantFile, "btc.toml")
     return resolve("btc.toml", file, (plugins or shipped()).plugins, 44)
+
+
+def words(signal: Signal, *, checks: bool = False) -> list[FilterVerdict]:
+    """The verdicts of a row's filters, or those of the bot's own checks."""
+    return [verdict for verdict in signal.filter_verdicts if (verdict.filter in CHECKS) is checks]
 
 
 def make_forecast(bars: Bars, predicted_return: float) -> Forecast:

@@ -16,7 +16,7 @@ from bot.strategy.cycle import Seen, decide, next_cycle, signal_id
 from bot.strategy.risk import Exposure, Held
 from bot.strategy.variant import EntryPlugin, FilterPlugin, Variant
 from bot.strategy.window import FIELDS, tail, upto
-from tests.strategy.scenes import BTC, CONTEXT, HOUR, MONDAY, make_bars, make_seen, make_variant, zigzag
+from tests.strategy.scenes import BTC, CONTEXT, HOUR, MONDAY, make_bars, make_seen, make_variant, words, zigzag
 
 NOTHING = Exposure()
 FLAT = [50_000.0] * (CONTEXT - 15)
@@ -132,11 +132,11 @@ def test_every_filter_is_judged_and_the_first_veto_is_the_reason() -> None:
     signal, intent = decide(variant, make_seen(overbought), NOTHING)
     assert intent is None
     assert signal.decision_reason == "filter:session"
-    assert [(verdict.filter, verdict.reason) for verdict in signal.filter_verdicts] == [
+    assert [(verdict.filter, verdict.reason) for verdict in words(signal)] == [
         ("session", "hour_skipped"),
         ("rsi", "overbought"),
     ]
-    assert signal.filter_verdicts[1].values == {"rsi": signal.rsi, "limit": 60.0}
+    assert words(signal)[1].values == {"rsi": signal.rsi, "limit": 60.0}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_every_filter_is_judged_and_the_first_veto_is_the_reason() -> None:
 def test_session_skips_the_tiers_fridays_and_the_six_oclock_hour(day: int, hour: int, expected: str) -> None:
     bars = make_bars([50_000.0] * CONTEXT, end=MONDAY + day * 24 * HOUR + hour * HOUR)
     signal, _ = decide(make_variant(variant={"filters": ["session"]}), make_seen(bars), NOTHING)
-    assert signal.filter_verdicts[0].reason == expected
+    assert words(signal)[0].reason == expected
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_rsi_blocks_a_long_above_60_and_a_short_below_40(ups: int, predicted: fl
     seen = make_seen(make_bars(closes.tolist()), predicted)
     signal, _ = decide(make_variant(variant={"filters": ["rsi"]}), seen, NOTHING)
     assert signal.rsi == pytest.approx(100 * ups / 14)
-    assert signal.filter_verdicts[0].allow is allowed
+    assert words(signal)[0].allow is allowed
 
 
 def test_an_opposite_position_and_each_cap_refuse() -> None:
@@ -196,7 +196,7 @@ def test_a_faulty_filter_or_entry_refuses_with_its_name() -> None:
     broken = FilterPlugin(name="broken", options={}, judge=fault)
     signal, intent = decide(msgspec.structs.replace(good, filters=(broken, *good.filters)), seen, NOTHING)
     assert (intent, signal.decision_reason) == (None, "plugin:broken")
-    assert [verdict.allow for verdict in signal.filter_verdicts] == [False, True]
+    assert [verdict.allow for verdict in words(signal)] == [False, True]
     entry = EntryPlugin(name="broken", options={}, propose=fault)
     assert reason(msgspec.structs.replace(good, entry=entry), seen) == "plugin:broken"
 
@@ -274,6 +274,61 @@ def test_mirrored_prices_give_the_mirrored_decision(closes: list[float], entry: 
 def test_a_filter_that_allows_says_so_in_the_row() -> None:
     signal, intent = decide(make_variant(variant={"filters": ["rsi"]}), make_seen(zigzag()), NOTHING)
     assert intent is not None
-    [verdict] = signal.filter_verdicts
+    [verdict] = words(signal)
     assert isinstance(verdict, FilterVerdict)
     assert (verdict.filter, verdict.allow, verdict.reason) == ("rsi", True, "within_limits")
+
+
+def judging(name: str, *, allow: bool = True, shadow: bool = False, scale: float = 1.0) -> FilterPlugin:
+    verdict = FilterVerdict(name, allow, "because", scale=scale)
+    return FilterPlugin(name=name, options={}, judge=lambda candidate, options: verdict, shadow=shadow)
+
+
+def with_filters(*filters: FilterPlugin, **tables: Any) -> Variant:
+    return msgspec.structs.replace(make_variant(**tables), filters=filters)
+
+
+def test_a_refused_row_says_what_would_have_been_entered_and_what_every_check_said() -> None:
+    variant = with_filters(judging("never", allow=False), variant={"entry": "atr05"})
+    bars = make_bars([50_000.0] * CONTEXT, spread=10.15)
+    held = Exposure((Held("OTHER", "t2", "BTCUSDT", Side.SHORT),))
+    signal, intent = decide(variant, make_seen(bars, state=TradingState.HALTED), held)
+    assert (signal.decision_reason, intent) == ("filter:never", None)
+    assert (signal.side, signal.entry_price, signal.quantity) == (Side.LONG, Decimal("49989.8"), Decimal("0.100"))
+    reasons = {verdict.filter: verdict.reason for verdict in words(signal, checks=True)}
+    assert (reasons["state"], reasons["caps"]) == ("state_halted", "opposite_position")
+    assert reasons["data"] == reasons["size"] == "allowed"
+
+
+def test_the_first_reason_in_the_documented_order_decides() -> None:
+    halted = make_seen(zigzag(), state=TradingState.HALTED)
+    shy = EntryPlugin(name="shy", options={}, propose=lambda candidate, options: "no")
+    opposite = Exposure((Held("OTHER", "t2", "BTCUSDT", Side.SHORT),))
+    assert reason(with_filters(judging("a", allow=False)), halted, opposite) == "filter:a"
+    assert reason(msgspec.structs.replace(with_filters(judging("a")), entry=shy), halted, opposite) == "state_halted"
+    active = make_seen(zigzag())
+    assert reason(msgspec.structs.replace(make_variant(), entry=shy), active, opposite) == "no_entry:no"
+    assert reason(make_variant(), active, opposite) == "opposite_position"
+
+
+def test_a_filter_in_shadow_is_logged_and_has_no_say() -> None:
+    variant = with_filters(judging("dark", allow=False, shadow=True, scale=0.5))
+    signal, intent = decide(variant, make_seen(zigzag()), NOTHING)
+    assert intent is not None
+    assert signal.quantity == Decimal("0.099")
+    assert [(verdict.allow, verdict.shadow) for verdict in words(signal)] == [(False, True)]
+
+
+def test_the_scales_of_the_filters_shrink_the_margin() -> None:
+    variant = with_filters(judging("a", scale=0.5), judging("b", scale=0.5), judging("c", shadow=True, scale=0.1))
+    signal, intent = decide(variant, make_seen(zigzag()), NOTHING)
+    assert intent is not None
+    assert signal.quantity == intent.quantity == Decimal("0.024")  # 125 x 10 / 50001 = 0.02499
+
+
+def test_every_row_names_the_checkpoint_that_serves_its_tier() -> None:
+    missing = make_seen(zigzag(), forecast=ForecastRefused("BTCUSDT", "forecast_missing"), checkpoint="t1/a@1a2b3c4d")
+    signal, _ = decide(make_variant(), missing, NOTHING)
+    assert (signal.decision_reason, signal.checkpoint) == ("forecast_missing", "t1/a@1a2b3c4d")
+    signal, _ = decide(make_variant(), make_seen(zigzag(), checkpoint="t1/a@1a2b3c4d"), NOTHING)
+    assert signal.checkpoint == "nano", "what really forecast has the last word"

@@ -1,0 +1,31 @@
+"""The verdicts on one signal: which are of the bot's own checks, which refuse, and what a refusal is called."""
+
+import math
+from collections.abc import Iterable
+
+from bot.messages import FilterVerdict
+from bot.strategy.reasons import broken, vetoed_by
+
+# The bot's own checks, in the order in which they are asked; the plugins' filters come after "data".
+DATA, STATE, GUARDS, ENTRY, SIZE = "data", "state", "guards", "entry", "size"
+VOLUME_CAP, LIQUIDATION, FUNDING, CAPS = "volume_cap", "liquidation", "funding", "caps"
+CHECKS = (DATA, STATE, GUARDS, ENTRY, SIZE, VOLUME_CAP, LIQUIDATION, FUNDING, CAPS)
+
+ALLOWED = "allowed"  # a check's reason where it has nothing against the signal
+FAULT = "plugin fault: "  # what the reason of a filter that broke its contract begins with
+
+
+def refuses(verdict: FilterVerdict) -> bool:
+    return not verdict.allow and not verdict.shadow
+
+
+def reason_of(verdict: FilterVerdict) -> str:
+    """The `decision_reason` that a refusing verdict makes."""
+    if verdict.filter in CHECKS:
+        return verdict.reason
+    return broken(verdict.filter) if verdict.reason.startswith(FAULT) else vetoed_by(verdict.filter)
+
+
+def scale_of(verdicts: Iterable[FilterVerdict]) -> float:
+    """What the margin is multiplied by: the product over the verdicts that have a say."""
+    return math.prod(verdict.scale for verdict in verdicts if not verdict.shadow)

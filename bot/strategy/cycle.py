@@ -25,11 +25,11 @@ from bot.messages import (
 from bot.strategy import indicators
 from bot.strategy.exits import dated
 from bot.strategy.reasons import Reason, broken, no_entry
-from bot.strategy.risk import Exposure, Held, refusal
+from bot.strategy.risk import Exposure, Held, caps_check
 from bot.strategy.rounding import limit_on_tick
 from bot.strategy.sizing import size
 from bot.strategy.variant import FilterPlugin, Variant
-from bot.strategy.verdicts import ALLOWED, CAPS, DATA, ENTRY, FAULT, STATE, reason_of, refuses, scale_of
+from bot.strategy.verdicts import ALLOWED, DATA, ENTRY, FAULT, STATE, reason_of, refuses, scale_of
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
@@ -192,9 +192,7 @@ def _checks(
         sized = size(variant.margin, variant.leverage, price, candidate.instrument, scale)
         draft.quantity = sized.quantity
         yield sized.verdict
-    held = Held(variant.name, variant.tier, seen.symbol, candidate.side)
-    cap = refusal(held, exposure, variant.caps)
-    yield FilterVerdict(CAPS, cap is None, str(cap or ALLOWED))
+    yield caps_check(Held(variant.name, variant.tier, seen.symbol, candidate.side), exposure, variant.caps)
 
 
 def _state(state: TradingState) -> FilterVerdict:

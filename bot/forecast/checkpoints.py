@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bot.errors import ModelRefused
-from bot.forecast.engine import SPEC_200M, Dtype, Engine, ForecastOptions, ModelSpec, load_weights
+from bot.forecast.engine import Dtype, Engine, ForecastOptions
+from bot.forecast.network import SPEC_200M, ModelSpec
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 HUB_200M = "google/timesfm-2.5-200m-pytorch"
@@ -175,17 +176,16 @@ def load(
     manifest = located.manifest
     spec = manifest.spec if manifest else SPEC_200M
     options = manifest.options if manifest else ForecastOptions()
-    try:
-        module = load_weights(spec, tensors)
-    except ModelRefused as refused:
-        raise ModelRefused(f"{located.weights}: {refused}") from None
     wanted = context or (manifest.context if manifest else 192)
     if manifest and wanted != manifest.context:
         raise ModelRefused(f"{located.name}: was made for a context of {manifest.context} bars, not {wanted}")
     if threads:
         torch.set_num_threads(threads)
     checkpoint = f"{located.name}@{digest[:8]}"
-    engine = Engine(module, spec, options, checkpoint=checkpoint, context=wanted, dtype=dtype)
+    try:
+        engine = Engine(tensors, spec, options, checkpoint=checkpoint, context=wanted, dtype=dtype)
+    except ModelRefused as refused:
+        raise ModelRefused(f"{located.weights}: {refused}") from None
     return Loaded(engine=engine, description=_describe(located, engine, digest))
 
 

@@ -1,49 +1,25 @@
-"""Closes in, point and quantile paths out: the timesfm package's own 2.5 modules at any size, in its own layout."""
+"""Closes in, point and quantile paths out: TimesFM 2.5 with an adapter for each row, in one pass."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from timesfm import configs
-from timesfm.timesfm_2p5 import timesfm_2p5_base, timesfm_2p5_torch
 from timesfm.torch import util
-from torch import Tensor, nn
+from torch import Tensor
 
 from bot.errors import ModelRefused
+from bot.forecast import adapters as low_rank
+from bot.forecast.adapters import Adapter, RawAdapter
+from bot.forecast.network import ModelSpec, patch_stats
+from bot.forecast.trunk import POINT, SPREAD, Group, Trunk
 from bot.messages import Floats
 
 Dtype = Literal["auto", "float32", "bfloat16"]
-DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-
-
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The dimensions of one TimesFM 2.5 network."""
-
-    layers: int
-    model_dims: int
-    hidden_dims: int
-    heads: int
-    input_patch: int = 32
-    output_patch: int = 128
-    quantile_patch: int = 1024  # steps of the continuous quantile head
-    quantiles: tuple[float, ...] = DECILES
-
-    @property
-    def channels(self) -> int:
-        """Outputs per step: the mean, then the quantiles."""
-        return len(self.quantiles) + 1
-
-    @property
-    def point_channel(self) -> int:
-        """The package's point forecast is the median."""
-        return 1 + self.quantiles.index(0.5)
-
-
-SPEC_200M = ModelSpec(layers=20, model_dims=1280, hidden_dims=1280, heads=16)
+LEVELS = (0.1, 0.5, 0.9)
+BFLOAT16_FROM = 10_000_000  # matrix parameters; a smaller network is bound by its many small operations
 
 
 class ForecastOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,86 +54,15 @@ class Forecaster(Protocol):
         ...
 
 
-def build_module(spec: ModelSpec) -> nn.Module:
-    """The package's network with the dimensions of `spec`, its parameters as the package initialises them."""
-    point = spec.output_patch * spec.channels
-    spread = spec.quantile_patch * spec.channels
-    definition = timesfm_2p5_base.TimesFM_2p5_200M_Definition(
-        input_patch_len=spec.input_patch,
-        output_patch_len=spec.output_patch,
-        output_quantile_len=spec.quantile_patch,
-        quantiles=list(spec.quantiles),
-        decode_index=spec.point_channel,
-        tokenizer=_block(2 * spec.input_patch, spec.model_dims, spec.model_dims, bias=True),
-        stacked_transformers=configs.StackedTransformersConfig(spec.layers, _transformer(spec)),
-        output_projection_point=_block(spec.model_dims, spec.model_dims, point, bias=False),
-        output_projection_quantiles=_block(spec.model_dims, spec.model_dims, spread, bias=False),
-    )
-    sized: Any = type("TimesFM25", (timesfm_2p5_torch.TimesFM_2p5_200M_torch_module,), {"config": definition})
-    return cast(nn.Module, sized())
-
-
-def _block(inputs: int, hidden: int, outputs: int, *, bias: bool) -> Any:
-    return configs.ResidualBlockConfig(
-        input_dims=inputs, hidden_dims=hidden, output_dims=outputs, use_bias=bias, activation="swish"
-    )
-
-
-def _transformer(spec: ModelSpec) -> Any:
-    return configs.TransformerConfig(
-        model_dims=spec.model_dims,
-        hidden_dims=spec.hidden_dims,
-        num_heads=spec.heads,
-        attention_norm="rms",
-        feedforward_norm="rms",
-        qk_norm="rms",
-        use_bias=False,
-        use_rotary_position_embeddings=True,
-        ff_activation="swish",
-        fuse_qkv=True,
-    )
-
-
-def patch_stats(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Running mean and deviation up to and including each patch; (batch, patches, patch) -> two (batch, patches)."""
-    n = mu = sigma = torch.zeros(len(patches), device=patches.device)
-    unmasked = torch.zeros_like(patches[:, 0], dtype=torch.bool)
-    means, deviations = [], []
-    for i in range(patches.shape[1]):
-        (n, mu, sigma), _ = util.update_running_stats(n, mu, sigma, patches[:, i], unmasked)
-        means.append(mu)
-        deviations.append(sigma)
-    return torch.stack(means, dim=1), torch.stack(deviations, dim=1)
-
-
-def embed(module: Any, normed: Tensor) -> Tensor:
-    """The trunk without the package's decode cache; (batch, patches, patch) -> (batch, patches, model_dims)."""
-    mask = torch.zeros_like(normed, dtype=torch.bool)
-    hidden: Tensor = module.tokenizer(torch.cat([normed, mask.to(normed.dtype)], dim=-1))
-    for layer in module.stacked_xf:
-        hidden, _ = layer(hidden, mask[..., -1])
-    return hidden
-
-
-def load_weights(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A module of `spec` that holds `tensors`; raises ModelRefused naming the first tensor that does not fit."""
-    with torch.device("meta"):
-        module = build_module(spec)
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    for name in sorted(wanted.keys() | tensors.keys()):
-        found = tuple(tensors[name].shape) if name in tensors else None
-        if found != wanted.get(name):
-            raise ModelRefused(f"weights: tensor {name} has shape {found}, this architecture has {wanted.get(name)}")
-    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    return module.eval()
-
-
 class Engine:
-    """TimesFM 2.5 behind the `Forecaster` protocol."""
+    """One resident TimesFM 2.5. Not safe for two threads at once: its owner serialises the calls.
+
+    Its forecasts equal those of the timesfm package's own `TimesFM_2p5_200M_torch.forecast` in float32.
+    """
 
     def __init__(
         self,
-        module: nn.Module,
+        tensors: Mapping[str, Tensor],
         spec: ModelSpec,
         options: ForecastOptions,
         *,
@@ -165,82 +70,175 @@ class Engine:
         context: int,
         dtype: Dtype = "auto",
     ) -> None:
+        """`tensors` is a state dict of the package's module; each is read once and copied, so it may be lazy.
+
+        Raises ModelRefused naming the first tensor that does not fit `spec`.
+        """
         if context % spec.input_patch:
             raise ModelRefused(f"context {context}: must be a multiple of the input patch, {spec.input_patch}")
         self.checkpoint = checkpoint
         self.context = context
         self.spec = spec
         self.options = options
-        self.dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32
         self.device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-        self._module: Any = module.to(self.device).eval()
-        if self.dtype is torch.bfloat16:
-            for layer in self._module.modules():
-                if isinstance(layer, nn.Linear):
-                    layer.to(torch.bfloat16)
+        self.dtype = _choose(dtype, spec, self.device)
+        self._trunk = Trunk(spec, self.dtype, self.device, context // spec.input_patch)
+        self.parameters = self._trunk.fill(tensors)
+        self._squares: dict[tuple[int, str], Tensor] = {}
 
-    @property
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self._module.parameters())
+    def prepare(self, raw: RawAdapter) -> Adapter:
+        """Make `raw` ready to run beside the weights that are resident now.
 
-    def forecast(self, closes: Floats, horizon: int) -> Prediction:
+        Raises ModelRefused naming the layer and the fault (shape, values that are not finite).
+        """
+        low_rank.check(raw, self.spec)
+        layers: list[dict[str, low_rank.Delta]] = [{} for _ in range(self.spec.layers)]
+        with torch.inference_mode():
+            for (index, target), delta in raw.tensors.items():
+                weight = self._trunk.weight(index, target)
+                if (index, target) not in self._squares:
+                    norms = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32)
+                    self._squares[index, target] = norms.square_()
+                squares = self._squares[index, target]
+                layers[index][target] = low_rank.compose(delta, raw.alpha / raw.rank, weight, squares)
+        return Adapter(base=self.checkpoint, layers=tuple(layers))
+
+    def replace_weights(self, tensors: Mapping[str, Tensor], *, checkpoint: str) -> None:
+        """Let a full checkpoint of the same spec take the place of the resident weights, in the same memory.
+
+        `tensors` is read one at a time. Adapters belong to the base that they were prepared on: they run again when
+        it is back under its id. Raises ModelRefused, with the old weights whole, where a tensor does not fit.
+        """
+        self._squares.clear()
+        self.parameters = self._trunk.fill(tensors)
+        self.checkpoint = checkpoint
+
+    def forecast(
+        self,
+        closes: Floats,
+        horizon: int,
+        *,
+        adapters: Sequence[Adapter | None] | None = None,
+        levels: Sequence[float] = LEVELS,
+    ) -> Prediction:
+        """Forecast each row of `closes` (batch, context), finite, with its own adapter, all in one pass.
+
+        `adapters` has one entry for each row, None for the base; without it all rows run on the base. Only the
+        quantiles of `levels` and only `horizon` steps are computed.
+        """
         if closes.ndim != 2 or closes.shape[1] != self.context:
             raise ValueError(f"closes have shape {closes.shape}, the model takes (batch, {self.context})")
-        limit = min(self.spec.output_patch, self.spec.quantile_patch)
-        if not 1 <= horizon <= limit:
-            raise ValueError(f"horizon {horizon}: the model answers 1 to {limit} bars ahead")
-        with torch.inference_mode(), self._precision():
-            outputs = self._decode(torch.from_numpy(closes).to(self.device, torch.float32), horizon)
-        full = outputs.cpu().numpy().astype(np.float64)
-        point: npt.NDArray[np.float64] = full[..., self.spec.point_channel]
-        return Prediction(point, full[..., 1:], self.spec.quantiles)
+        if not 1 <= horizon <= self.spec.max_horizon:
+            raise ValueError(f"horizon {horizon}: the model answers 1 to {self.spec.max_horizon} bars ahead")
+        order, spans = _group(adapters, len(closes), self.checkpoint)
+        with torch.inference_mode():
+            series = torch.from_numpy(np.ascontiguousarray(closes[order])).to(self.device, torch.float32)
+            channels = self._channels(levels)
+            path = self._decode(series, horizon, channels, spans).cpu().numpy().astype(np.float64)
+        answer = np.empty_like(path)
+        answer[order] = path
+        wanted = [channels.index(1 + self.spec.quantiles.index(level)) for level in levels]
+        point = answer[..., channels.index(self.spec.point_channel)]
+        return Prediction(point, answer[..., wanted], tuple(levels))
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+    def _channels(self, levels: Sequence[float]) -> list[int]:
+        """The outputs per step that `levels` depend on, ascending; always with the median."""
+        unknown = [level for level in levels if level not in self.spec.quantiles]
+        if unknown:
+            raise ValueError(f"levels {unknown}: the model answers {self.spec.quantiles}")
+        middle = self.spec.point_channel
+        found = {middle, *(1 + self.spec.quantiles.index(level) for level in levels)}
+        if self.options.flip_invariance:
+            found |= {self.spec.channels - channel for channel in found}
+        if self.options.fix_quantile_crossing:
+            found = set(range(min(found), max(found) + 1))
+        return sorted(found)
 
-    def _decode(self, series: Tensor, horizon: int) -> Tensor:
-        """(batch, context) -> (batch, horizon, channels): the mean, then the quantiles."""
+    def _decode(self, series: Tensor, horizon: int, channels: list[int], spans: list[Group]) -> Tensor:
+        """(batch, context) -> (batch, horizon, channels)."""
+        options, middle = self.options, channels.index(self.spec.point_channel)
         positive = torch.all(series >= 0, dim=-1)[:, None, None]
         mean, deviation = series.mean(dim=-1, keepdim=True), series.std(dim=-1, keepdim=True)
-        if self.options.normalize_inputs:
+        if options.normalize_inputs:
             series = util.revin(series, mean, deviation, reverse=False)
-        if self.options.flip_invariance:
-            path, spread = self._trunk(torch.cat([series, -series]), horizon)
-            path, spread = _fold_flipped(path), _fold_flipped(spread)
-        else:
-            path, spread = self._trunk(series, horizon)
-        if self.options.continuous_quantiles:
-            middle = self.spec.point_channel
-            quantiles = spread - spread[..., middle, None] + path[..., middle, None]
-            path = torch.cat([path[..., :1], quantiles[..., 1:]], dim=-1)
-        if self.options.fix_quantile_crossing:
-            path = _uncross(path, self.spec.point_channel)
-        if self.options.normalize_inputs:
+        if options.flip_invariance:
+            series = torch.stack([series, -series], dim=1).flatten(0, 1)  # neighbours, so that they share an adapter
+            spans = [Group(2 * span.first, 2 * span.last, span.adapter) for span in spans]
+        path, spread = self._paths(series, horizon, channels, spans)
+        if options.flip_invariance:
+            path, spread = _fold_mirrored(path), _fold_mirrored(spread)
+        if options.continuous_quantiles:
+            path = spread - spread[..., middle, None] + path
+        if options.fix_quantile_crossing:
+            path = _uncross(path, middle)
+        if options.normalize_inputs:
             path = util.revin(path, mean, deviation, reverse=True)
-        return torch.where(positive, path.clamp(min=0.0), path) if self.options.infer_is_positive else path
+        return torch.where(positive, path.clamp(min=0.0), path) if options.infer_is_positive else path
 
-    def _trunk(self, series: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
-        """The point head's and the quantile head's path after the last patch, each (batch, horizon, channels)."""
-        patches = series.reshape(len(series), -1, self.spec.input_patch)
+    def _paths(self, series: Tensor, horizon: int, channels: list[int], spans: list[Group]) -> tuple[Tensor, Tensor]:
+        """After the last patch: the point head's path and the quantile head's, each (batch, horizon, channels).
+
+        With continuous quantiles the point head gives only the median, (batch, horizon, 1).
+        """
+        patches = series.view(len(series), -1, self.spec.input_patch)
         mu, sigma = patch_stats(patches)
-        last = embed(self._module, util.revin(patches, mu, sigma, reverse=False))[:, -1]
-        shape = (len(series), -1, self.spec.channels)
-        path = self._module.output_projection_point(last).float().reshape(shape)[:, :horizon]
-        spread = self._module.output_projection_quantiles(last).float().reshape(shape)[:, :horizon]
+        last = self._trunk.forward(util.revin(patches, mu, sigma, reverse=False), spans)
         mu, sigma = mu[:, -1], sigma[:, -1]
-        return util.revin(path, mu, sigma, reverse=True), util.revin(spread, mu, sigma, reverse=True)
+        every = self.options.continuous_quantiles
+        found = []
+        for name, asked in ((POINT, [self.spec.point_channel] if every else channels), (SPREAD, channels)):
+            rows = torch.arange(horizon)[:, None] * self.spec.channels + torch.tensor(asked)
+            path = self._trunk.head(last, name, rows.flatten().to(self.device)).view(len(series), horizon, -1)
+            found.append(util.revin(path, mu, sigma, reverse=True))
+            if not every:
+                break
+        return found[0], found[-1]
 
 
-def _fold_flipped(paths: Tensor) -> Tensor:
-    """Average of the plain half with the mirrored half; mirrored, the 0.1 quantile answers for the 0.9."""
-    plain, flipped = paths.chunk(2)
-    flipped = torch.cat([flipped[..., :1], flipped[..., 1:].flip(-1)], dim=-1)
-    return (plain - flipped) / 2
+def _choose(dtype: Dtype, spec: ModelSpec, device: torch.device) -> torch.dtype:
+    """What the layers' matrices are held in. `auto` takes bfloat16 where the machine computes in it and it pays."""
+    if dtype != "auto":
+        return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    large = spec.layers * sum(out * inputs for out, inputs in low_rank.target_shapes(spec).values()) >= BFLOAT16_FROM
+    return torch.bfloat16 if large and _computes_bfloat16(device) else torch.float32
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def _group(
+    adapters: Sequence[Adapter | None] | None, batch: int, checkpoint: str
+) -> tuple[npt.NDArray[np.int64], list[Group]]:
+    """An order of the rows that puts each adapter's next to one another, and where each adapter's are in it."""
+    if adapters is None:
+        return np.arange(batch), []
+    if len(adapters) != batch:
+        raise ValueError(f"{len(adapters)} adapters for {batch} rows")
+    strangers = {adapter.base for adapter in adapters if adapter is not None} - {checkpoint}
+    if strangers:
+        raise ValueError(f"adapters prepared on {', '.join(sorted(strangers))} cannot run on {checkpoint}")
+    rows: dict[int, list[int]] = {id(None): []}
+    for row, adapter in enumerate(adapters):
+        rows.setdefault(id(adapter), []).append(row)
+    groups, first = [], 0
+    for own in rows.values():
+        adapter = adapters[own[0]] if own else None
+        if adapter is not None:
+            groups.append(Group(first, first + len(own), adapter))
+        first += len(own)
+    return np.concatenate([np.array(own, dtype=np.int64) for own in rows.values()]), groups
+
+
+def _fold_mirrored(paths: Tensor) -> Tensor:
+    """Average of each series with its mirrored neighbour; mirrored, the 0.1 quantile answers for the 0.9."""
+    return (paths[0::2] - paths[1::2].flip(-1)) / 2
 
 
 def _uncross(path: Tensor, middle: int) -> Tensor:
     upper = torch.cummax(path[..., middle:], dim=-1).values
-    lower = torch.cummin(path[..., 1 : middle + 1].flip(-1), dim=-1).values.flip(-1)
-    return torch.cat([path[..., :1], lower[..., :-1], upper], dim=-1)
+    lower = torch.cummin(path[..., : middle + 1].flip(-1), dim=-1).values.flip(-1)
+    return torch.cat([lower[..., :-1], upper], dim=-1)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bot.forecast.checkpoints import DataUsed, Manifest, TrainingRun, save
-from bot.forecast.engine import Engine, ForecastOptions, ModelSpec
+from bot.forecast.engine import Engine, ForecastOptions
+from bot.forecast.network import ModelSpec
 from bot.training.dataset import Series, TrainingSet, read_series
 from bot.training.evaluate import score
 from bot.training.objective import (
@@ -79,7 +80,8 @@ def train_base(options: TrainOptions, progress: Report) -> Path:
     windows = _training_set(options, series)
     with _reproducible(options.seed, options.threads):
         module = fit(options, windows, progress)
-        engine = Engine(module, options.spec, options.options, checkpoint=options.out.name, context=options.context)
+        weights = module.state_dict()
+        engine = Engine(weights, options.spec, options.options, checkpoint=options.out.name, context=options.context)
         stretches = []
         for stage, first, last in (
             ("validation", options.cutoff, options.validation_to),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bot.clock import HOUR_MS
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import StretchScore, SymbolScore
-from bot.forecast.engine import Forecaster
+from bot.forecast.engine import Engine
 from bot.messages import Floats
 from bot.training.dataset import Series
 
@@ -31,7 +31,7 @@ class _Outcome(msgspec.Struct, frozen=True, eq=False):
 
 
 def score(
-    model: Forecaster, series: Sequence[Series], first: int, last: int, *, horizon: int, stride: int = 1
+    model: Engine, series: Sequence[Series], first: int, last: int, *, horizon: int, stride: int = 1
 ) -> StretchScore:
     """Forecast every `stride`-th bar that opens in [first, last) and has its horizon in there too.
 
@@ -63,7 +63,7 @@ def score(
     )
 
 
-def _forecast(model: Forecaster, close: Floats, starts: npt.NDArray[np.int64], horizon: int) -> _Outcome:
+def _forecast(model: Engine, close: Floats, starts: npt.NDArray[np.int64], horizon: int) -> _Outcome:
     paths = []
     windows = close[starts[:, None] + np.arange(model.context)]
     for batch in np.array_split(windows, -(-len(windows) // BATCH)):

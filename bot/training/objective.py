@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from bot.forecast.engine import ModelSpec, build_module, embed, patch_stats
+from bot.forecast.network import ModelSpec, build_module, embed, patch_stats
 from bot.messages import Floats
 
 LAST, ONE = 0, 1  # two dimensions of the residual stream that no layer may change

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from bot.errors import ModelRefused
 from bot.forecast.checkpoints import HUB_200M, MANIFEST, WEIGHTS, Manifest, load, locate, save
-from bot.forecast.engine import ForecastOptions, ModelSpec, build_module
+from bot.forecast.engine import ForecastOptions
+from bot.forecast.network import ModelSpec, build_module
 
 SPEC = ModelSpec(layers=1, model_dims=16, hidden_dims=16, heads=2, quantile_patch=128)
 

@@ -8,7 +8,8 @@ from timesfm.timesfm_2p5 import timesfm_2p5_torch
 from torch import nn
 
 from bot.errors import ModelRefused
-from bot.forecast.engine import SPEC_200M, Engine, ForecastOptions, ModelSpec, build_module, load_weights
+from bot.forecast.engine import Engine, ForecastOptions
+from bot.forecast.network import SPEC_200M, ModelSpec, build_module
 from bot.messages import Floats
 
 SPEC = ModelSpec(layers=3, model_dims=32, hidden_dims=48, heads=4, quantile_patch=256)
@@ -71,7 +72,8 @@ def test_the_engine_forecasts_what_the_package_forecasts(
     module: nn.Module, closes: Floats, options: ForecastOptions
 ) -> None:
     theirs = package_forecast(module, closes, options, 24)
-    ours = Engine(module, SPEC, options, checkpoint="x", context=CONTEXT).forecast(closes, 24)
+    engine = Engine(module.state_dict(), SPEC, options, checkpoint="x", context=CONTEXT)
+    ours = engine.forecast(closes, 24, levels=SPEC.quantiles)
     # where a quantile crosses zero nothing of it is left but float32 rounding of its series
     rounding = 1e-6 * np.abs(theirs).max(axis=(1, 2), keepdims=True)
     assert (np.abs(ours.point - theirs[..., 5]) <= 1e-4 * np.abs(theirs[..., 5]) + rounding[..., 0]).all()
@@ -82,27 +84,29 @@ def test_raw_prices_match_the_package_without_its_outer_normalisation(module: nn
     options = ForecastOptions(normalize_inputs=False)
     rows = closes[[0, 3, 4]]  # the package treats a spread below 1e-6 as none, so the tiny price needs the outer one
     theirs = package_forecast(module, rows, options, 4)
-    ours = Engine(module, SPEC, options, checkpoint="x", context=CONTEXT).forecast(rows, 4)
+    ours = Engine(module.state_dict(), SPEC, options, checkpoint="x", context=CONTEXT).forecast(rows, 4)
     np.testing.assert_allclose(ours.point, theirs[..., 5], rtol=1e-4)
 
 
 def test_flip_invariance_mirrors_the_forecast_of_a_mirrored_series(module: nn.Module, closes: Floats) -> None:
-    engine = Engine(module, SPEC, ForecastOptions(infer_is_positive=False), checkpoint="x", context=CONTEXT)
+    engine = Engine(
+        module.state_dict(), SPEC, ForecastOptions(infer_is_positive=False), checkpoint="x", context=CONTEXT
+    )
     plain, mirrored = engine.forecast(closes[3:], 8), engine.forecast(-closes[3:], 8)
     np.testing.assert_allclose(mirrored.point, -plain.point, rtol=1e-4)
     np.testing.assert_allclose(mirrored.quantiles, -plain.quantiles[..., ::-1], rtol=1e-4)
 
 
 def test_a_row_is_forecast_the_same_alone_and_in_a_batch(module: nn.Module, closes: Floats) -> None:
-    engine = Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT)
+    engine = Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT)
     together = engine.forecast(closes, 4).point
     alone = np.concatenate([engine.forecast(row[None], 4).point for row in closes])
     np.testing.assert_allclose(alone, together, rtol=1e-5)
 
 
 def test_bfloat16_stays_close_to_float32(module: nn.Module, closes: Floats) -> None:
-    full = Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT).forecast(closes, 4)
-    half = Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT, dtype="bfloat16")
+    full = Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT).forecast(closes, 4)
+    half = Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT, dtype="bfloat16")
     spread = float(closes[0].std())
     np.testing.assert_allclose(half.forecast(closes[:1], 4).point, full.point[:1], rtol=0.02, atol=spread)
 
@@ -124,15 +128,15 @@ def test_weights_of_another_layout_are_refused_by_the_tensors_name(module: nn.Mo
     else:
         tensors[key] = torch.zeros(2)
     with pytest.raises(ModelRefused, match=f"{key} .*{text}"):
-        load_weights(SPEC, tensors)
+        Engine(tensors, SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT)
 
 
 def test_a_context_that_is_no_multiple_of_the_patch_is_refused(module: nn.Module) -> None:
     with pytest.raises(ModelRefused, match="multiple of the input patch, 32"):
-        Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=100)
+        Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=100)
 
 
 @pytest.mark.parametrize("horizon", [0, 129])
 def test_a_horizon_beyond_one_output_patch_is_refused(module: nn.Module, closes: Floats, horizon: int) -> None:
     with pytest.raises(ValueError, match="1 to 128"):
-        Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT).forecast(closes, horizon)
+        Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=CONTEXT).forecast(closes, horizon)

@@ -12,7 +12,8 @@ import torch
 from bot.clock import HOUR_MS
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import load, read_manifest
-from bot.forecast.engine import Engine, ForecastOptions, ModelSpec, build_module
+from bot.forecast.engine import Engine, ForecastOptions
+from bot.forecast.network import ModelSpec, build_module
 from bot.training.base import TrainOptions, TrainProgress, train_base, utc_ms
 from bot.training.dataset import Series, TrainingSet, read_series
 from bot.training.evaluate import score, spearman
@@ -104,7 +105,7 @@ def test_an_untrained_model_forecasts_the_last_close_with_a_spread_around_it() -
     module: Any = start_module(SPEC)
     module.output_projection_point.output_layer.weight.data.zero_()
     module.output_projection_quantiles.output_layer.weight.data.zero_()
-    engine = Engine(finish_module(module), SPEC, ForecastOptions(), checkpoint="x", context=96)
+    engine = Engine(finish_module(module).state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=96)
     closes = np.array(reverting(96, 3))[None]
     prediction = engine.forecast(closes, 8)
     np.testing.assert_allclose(prediction.point, closes[:, -1:].repeat(8, axis=1), rtol=1e-4)
@@ -160,7 +161,7 @@ def test_spearman_shares_the_rank_of_equal_values() -> None:
 
 def test_a_score_counts_only_bars_of_its_stretch(bars: Path) -> None:
     module = finish_module(start_module(SPEC))
-    engine = Engine(module, SPEC, ForecastOptions(), checkpoint="x", context=96)
+    engine = Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="x", context=96)
     first = START + TRAIN_HOURS * HOUR_MS
     scored = score(engine, read_series([bars]), first, first + LATER_HOURS * HOUR_MS, horizon=4)
     assert {one.windows for one in scored.by_symbol.values()} == {LATER_HOURS - 4}

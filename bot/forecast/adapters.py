@@ -1,0 +1,99 @@
+"""Low-rank adapters: as they are read from a file, and ready to run beside the base's weights without a merge."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import torch
+from torch import Tensor
+
+from bot.errors import ModelRefused
+from bot.forecast.network import ModelSpec
+
+TARGETS = ("qkv_proj", "out", "ff0", "ff1")
+
+
+class RawDelta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One matrix's update as it was trained."""
+
+    a: Tensor  # (rank, in)
+    b: Tensor  # (out, rank)
+    magnitude: Tensor | None  # (out,), DoRA's; None: LoRA
+
+
+class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A whole adapter as it was trained; `tensors` by layer index and target (one of TARGETS)."""
+
+    method: Literal["dora", "lora"]
+    rank: int
+    alpha: float
+    tensors: Mapping[tuple[int, str], RawDelta]
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
+
+    a: Tensor  # (rank, in)
+    b: Tensor  # (out, rank), times alpha / rank, and times the gain
+    gain: Tensor | None  # (out,); None: one
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """An adapter ready to run on the base with the id `base`, and on no other."""
+
+    base: str
+    layers: tuple[Mapping[str, Delta], ...]
+
+    @property
+    def nbytes(self) -> int:
+        tensors = (t for layer in self.layers for one in layer.values() for t in (one.a, one.b, one.gain))
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def check(raw: RawAdapter, spec: ModelSpec) -> None:
+    """Raises ModelRefused naming the layer and the fault where `raw` does not fit a network of `spec`."""
+    if not raw.tensors:
+        raise ModelRefused("adapter: it changes no layer")
+    shapes = target_shapes(spec)
+    for (index, target), delta in raw.tensors.items():
+        where = f"adapter: layer {index}, {target}"
+        if not 0 <= index < spec.layers or target not in shapes:
+            raise ModelRefused(f"{where}: this architecture has layers 0 to {spec.layers - 1} of {', '.join(shapes)}")
+        out, inputs = shapes[target]
+        if (raw.method == "dora") != (delta.magnitude is not None):
+            raise ModelRefused(f"{where}: a magnitude belongs to dora and to nothing else; the method is {raw.method}")
+        for name, tensor, shape in (
+            ("A", delta.a, (raw.rank, inputs)),
+            ("B", delta.b, (out, raw.rank)),
+            ("magnitude", delta.magnitude, (out,)),
+        ):
+            if tensor is None:
+                continue
+            if tuple(tensor.shape) != shape:
+                raise ModelRefused(f"{where}: {name} has shape {tuple(tensor.shape)}, not {shape}")
+            if not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):
+                raise ModelRefused(f"{where}: {name} holds values that are no finite numbers")
+
+
+def target_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """(out, in) of the matrix behind each target."""
+    dims, hidden = spec.model_dims, spec.hidden_dims
+    return {"qkv_proj": (3 * dims, dims), "out": (dims, dims), "ff0": (hidden, dims), "ff1": (dims, hidden)}
+
+
+def compose(raw: RawDelta, scale: float, weight: Tensor, squares: Tensor) -> Delta:
+    """`raw` for the base matrix `weight` (out, in), whose rows have the squared norms `squares` (float32).
+
+    DoRA (arXiv:2402.09353, equation 5): W' = m (W + s BA) / ||W + s BA||, the norm per output row, so the pass is
+    y = g (W x) + g s B (A x) with g = m / ||W + s BA||. The norm needs no W + s BA:
+    ||w + s bA||^2 = ||w||^2 + 2 s b.(A w) + s^2 b (A A^T) b^T.
+    """
+    a, b = raw.a.to(weight.device, torch.float32), raw.b.to(weight.device, torch.float32) * scale
+    gain = None
+    if raw.magnitude is not None:
+        cross = (weight @ a.to(weight.dtype).t()).float()
+        norm = (squares + ((2 * cross + b @ (a @ a.t())) * b).sum(dim=1)).clamp(min=0.0).sqrt()
+        gain = raw.magnitude.to(weight.device, torch.float32) / norm
+        b = b * gain[:, None]
+    dtype = weight.dtype
+    return Delta(a=a.to(dtype), b=b.to(dtype), gain=None if gain is None else gain.to(dtype))

@@ -1,0 +1,187 @@
+"""The network's weights in the precision that they run in, and the forward pass of a mixed-adapter batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bot.forecast.adapters import Adapter
+from bot.forecast.network import ModelSpec, check_layout
+
+EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
+MAX_TIMESCALE = 10_000.0  # timesfm.torch.transformer.RotaryPositionalEmbedding
+LOG2_E = 1.442695041  # timesfm.torch.transformer.PerDimScale
+POINT, SPREAD = "output_projection_point", "output_projection_quantiles"
+
+
+class Group(NamedTuple):
+    """Neighbouring series of a batch, [first, last), that run with one adapter."""
+
+    first: int
+    last: int
+    adapter: Adapter
+
+
+class Trunk:
+    """Tokenizer, layers and heads. The layers' matrices are in `dtype`; all else is float32.
+
+    The tokenizer and the heads stay in float32, because they carry the last close to the outputs: in bfloat16 it
+    would be rounded by more than the changes that are forecast.
+    """
+
+    def __init__(self, spec: ModelSpec, dtype: torch.dtype, device: torch.device, patches: int) -> None:
+        self._spec = spec
+        self._dtype = dtype
+        self._device = device
+        self._patches = patches
+        self._tensors: dict[str, Tensor] = {}
+        self._rotation: list[tuple[Tensor, Tensor]] = []
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> int:
+        """Copy `tensors` (the layout of the package's state dict) in, one at a time; returns the number of parameters.
+
+        Raises ModelRefused before anything is overwritten where their layout is another.
+        """
+        wanted = check_layout(self._spec, tensors)
+        parameters = 0
+        for name in wanted:
+            source = tensors[name]
+            parameters += source.numel()
+            source = source[: self._kept(name)]
+            if name not in self._tensors:
+                dtype = self._dtype if name.startswith("stacked_xf") and source.ndim == 2 else torch.float32
+                self._tensors[name] = torch.empty(source.shape, dtype=dtype, device=self._device)
+            self._tensors[name].copy_(source)
+        self._rotation = [self._rotation_of(index) for index in range(self._spec.layers)]
+        return parameters
+
+    def weight(self, index: int, target: str) -> Tensor:
+        """The matrix (out, in) behind an adapter's target in layer `index`."""
+        inner = f"attn.{target}" if target in ("qkv_proj", "out") else target
+        return self._tensors[f"stacked_xf.{index}.{inner}.weight"]
+
+    def forward(self, patches: Tensor, groups: Sequence[Group] = ()) -> Tensor:
+        """The last patch's hidden state; (series, patches, patch), normalised -> (series, model_dims), float32."""
+        series, count, _ = patches.shape
+        hidden = self._tokenize(patches.reshape(series * count, -1))
+        for index in range(self._spec.layers):
+            last_only = index == self._spec.layers - 1  # nobody reads the other patches' outputs of the last layer
+            attended = self._attention(hidden, index, groups, series, last_only=last_only)
+            if last_only:
+                hidden = hidden.view(series, count, -1)[:, -1]
+            hidden = hidden + self._norm(attended, index, "post_attn_ln")
+            inner = self._linear(self._pre_norm(hidden, index, "pre_ff_ln"), index, "ff0", groups, series)
+            outer = self._linear(functional.silu(inner, inplace=True), index, "ff1", groups, series)
+            hidden += self._norm(outer, index, "post_ff_ln")
+        return hidden
+
+    def head(self, hidden: Tensor, name: str, rows: Tensor) -> Tensor:
+        """Outputs `rows` of the head POINT or SPREAD; (series, model_dims) -> (series, rows)."""
+        inner = functional.silu(functional.linear(hidden, self._tensors[f"{name}.hidden_layer.weight"]), inplace=True)
+        output, residual = (self._tensors[f"{name}.{part}_layer.weight"][rows] for part in ("output", "residual"))
+        return functional.linear(inner, output) + functional.linear(hidden, residual)
+
+    def _kept(self, name: str) -> int | None:
+        """Rows of a tensor that can be asked for: the spread head answers 1024 steps, the point head 128."""
+        last_of_a_head = name.startswith((POINT, SPREAD)) and not name.endswith("hidden_layer.weight")
+        return self._spec.max_horizon * self._spec.channels if last_of_a_head else None
+
+    def _tokenize(self, patches: Tensor) -> Tensor:
+        """(rows, patch) -> (rows, model_dims). Nothing is masked, so the mask's half of the inputs is zero."""
+        at = {part: self._tensors[f"tokenizer.{part}"] for part in _TOKENIZER}
+        width = self._spec.input_patch
+        inner = functional.linear(patches, at["hidden_layer.weight"][:, :width], at["hidden_layer.bias"])
+        outer = functional.linear(functional.silu(inner, inplace=True), at["output_layer.weight"])
+        outer += at["output_layer.bias"]
+        residual = functional.linear(patches, at["residual_layer.weight"][:, :width], at["residual_layer.bias"])
+        return outer.add_(residual)
+
+    def _attention(
+        self, hidden: Tensor, index: int, groups: Sequence[Group], series: int, *, last_only: bool
+    ) -> Tensor:
+        """(rows, model_dims) -> the same, or with `last_only` one row for each series."""
+        spec, dims = self._spec, self._spec.model_dims
+        normed = self._pre_norm(hidden, index, "pre_attn_ln")
+        heads = (series, -1, spec.heads, spec.head_dims)
+        if last_only:
+            last = normed.view(series, -1, dims)[:, -1]
+            query = self._linear(last, index, "qkv_proj", groups, series, slice(0, dims)).view(heads)
+            rest = self._linear(normed, index, "qkv_proj", groups, series, slice(dims, 3 * dims))
+            key, value = (part.view(heads) for part in rest.chunk(2, dim=1))
+        else:
+            whole = self._linear(normed, index, "qkv_proj", groups, series)
+            query, key, value = (part.view(heads) for part in whole.chunk(3, dim=1))
+        cos, sin = self._rotation[index]
+        first = self._patches - query.shape[1]
+        query = _rotate(_rms(query.float()), cos[first:, 0], sin[first:, 0])
+        key = _rotate(_rms(key.float()), cos[:, 1], sin[:, 1])
+        mixed = functional.scaled_dot_product_attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.float().transpose(1, 2),
+            is_causal=not last_only,
+            scale=1.0,
+        )
+        return self._linear(mixed.transpose(1, 2).reshape(-1, dims).to(self._dtype), index, "out", groups, series)
+
+    def _linear(
+        self,
+        inputs: Tensor,
+        index: int,
+        target: str,
+        groups: Sequence[Group],
+        series: int,
+        outputs: slice = slice(None),
+    ) -> Tensor:
+        """The target's matrix, rows `outputs` of it, with each group's own adapter on the group's rows."""
+        result = functional.linear(inputs, self.weight(index, target)[outputs])
+        each = len(inputs) // series
+        for group in groups:
+            delta = group.adapter.layers[index].get(target)
+            if delta is None:
+                continue
+            rows = slice(group.first * each, group.last * each)
+            own = result[rows]
+            if delta.gain is not None:
+                own *= delta.gain[outputs]
+            own.addmm_(functional.linear(inputs[rows], delta.a), delta.b[outputs].t())
+        return result
+
+    def _pre_norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
+        return self._norm(hidden, index, name).to(self._dtype)
+
+    def _norm(self, inputs: Tensor, index: int, name: str) -> Tensor:
+        return _rms(inputs.float()).mul_(self._tensors[f"stacked_xf.{index}.{name}.scale"])
+
+    def _rotation_of(self, index: int) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of each patch's rotation, times what scales query and key after it; (patches, 2, 1, head).
+
+        The package rotates, then normalises, then scales each dimension. A rotation leaves the norm as it is, so the
+        scales can stand in the tables. The sine's first half is negative: out = x cos + swapped(x) sin.
+        """
+        at = f"stacked_xf.{index}.attn."
+        dims = self._spec.head_dims
+        fraction = 2 * torch.arange(dims // 2, device=self._device) / dims
+        angles = torch.arange(self._patches, device=self._device)[:, None] / MAX_TIMESCALE**fraction
+        softplus = functional.softplus(self._tensors[at + "per_dim_scale.per_dim_scale"])
+        query = self._tensors[at + "query_ln.scale"] * (LOG2_E / dims**0.5 * softplus)
+        scales = torch.stack([query, self._tensors[at + "key_ln.scale"]])[None, :, None]
+        cos, sin = angles.cos(), angles.sin()
+        cosines = torch.cat([cos, cos], dim=-1)[:, None, None] * scales
+        return cosines, torch.cat([-sin, sin], dim=-1)[:, None, None] * scales
+
+
+_TOKENIZER = tuple(f"{layer}_layer.{part}" for layer in ("hidden", "output", "residual") for part in ("weight", "bias"))
+
+
+def _rms(inputs: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
+    return inputs * norm.square_().div_(inputs.shape[-1]).add_(EPSILON).rsqrt_()
+
+
+def _rotate(inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = inputs.shape[-1] // 2
+    swapped = torch.cat([inputs[..., half:], inputs[..., :half]], dim=-1)
+    return torch.addcmul(inputs * cos, swapped, sin)

@@ -16,6 +16,7 @@ _LARGEST = 1_000_000_000  # of any number that has no better bound; keeps inf an
 Positive = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 PercentOrOff = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Scale = Annotated[float, msgspec.Meta(gt=0, le=10)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)]
 Minute = Annotated[int, msgspec.Meta(ge=1, le=59)]  # at 0 the hour's bar is not there yet
 Name = Annotated[
@@ -65,6 +66,13 @@ class SizingTable(Table, frozen=True):
     leverage: Annotated[int, msgspec.Meta(ge=1, le=125)] | None = None
     max_positions_per_symbol: Count | None = None
     max_positions: Count | None = None
+    volatility_target_pct: Annotated[float, msgspec.Meta(ge=0, le=1_000)] | None = None  # a year; 0: off
+    volatility_bars: Annotated[int, msgspec.Meta(ge=2, le=16_384)] | None = None
+    volatility_scale_min: Scale | None = None
+    volatility_scale_max: Scale | None = None
+    volume_share_pct: PercentOrOff | None = None
+    liquidation_buffer_pct: PercentOrOff | None = None
+    funding_share_pct: PercentOrOff | None = None
 
 
 class ExitsTable(Table, frozen=True):
@@ -116,6 +124,32 @@ class AccountTable(Table, frozen=True):
     starting_balance: Positive = 10_000.0  # replay only
 
 
+Release = Annotated[
+    Literal["day", "manual"] | Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)],
+    msgspec.Meta(description='"day", "manual" or a whole number of minutes from 1'),
+]
+
+
+class GuardsTable(Table, frozen=True):
+    """When the account opens nothing more; 0 as a limit switches a guard off."""
+
+    day_drawdown_pct: PercentOrOff = 5.0
+    day_drawdown_release: Release = "day"
+    drawdown_pct: PercentOrOff = 20.0
+    drawdown_release: Release = "manual"
+    daily_loss_pct: PercentOrOff = 4.0
+    daily_loss_release: Release = "day"
+    losing_streak: Annotated[int, msgspec.Meta(ge=0, le=100)] = 8
+    losing_streak_release: Release = 240
+    check_minutes: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
+    unknown_after_minutes: Count = 15
+    agree_pct: Percent = 0.5
+
+    def __post_init__(self) -> None:
+        if self.unknown_after_minutes <= self.check_minutes:
+            raise ValueError("unknown_after_minutes must be more than check_minutes")
+
+
 class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
 
@@ -126,6 +160,7 @@ class BotFile(Table, frozen=True):
     model: ModelTable = ModelTable()
     exchange: ExchangeTable = ExchangeTable()
     account: AccountTable = AccountTable()
+    guards: GuardsTable = GuardsTable()
     journal: JournalTable = JournalTable()
 
 

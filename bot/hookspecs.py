@@ -39,6 +39,18 @@ class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     atr: float  # ATR(14), in price units
 
 
+class RiskTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What else bounds the size and the risk of one entry; `docs/rules.md` has the formulas."""
+
+    volatility_target_pct: float = 0.0  # annualised; 0: the size does not depend on volatility
+    volatility_bars: int = 168  # returns that the realised volatility is taken of
+    volatility_scale_min: float = 0.25
+    volatility_scale_max: float = 1.0
+    volume_share_pct: float = 1.0  # of the last day's traded quote volume; 0: not looked at
+    liquidation_buffer_pct: float = 1.0  # of the entry price, between stop and liquidation
+    funding_share_pct: float = 25.0  # of the predicted move, for the next funding payment; 0: not looked at
+
+
 class TierTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a tier gives to its variants; a variant's file overrides single keys."""
 
@@ -47,9 +59,11 @@ class TierTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     threshold_pct: float  # |predicted return| that a signal needs, in percent
     margin_usdt: float
     leverage: int
+    leverage_range: tuple[int, int] | None = None  # what a variant may choose; None: what the venue allows
     max_positions_per_symbol: int
     max_positions: int | None  # over all variants of the tier
     exits: ExitPlan
+    risk: RiskTemplate = RiskTemplate()
     skip_weekdays: tuple[int, ...] = ()  # Monday is 0
     skip_hours: tuple[int, ...] = ()  # UTC
 

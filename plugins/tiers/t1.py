@@ -1,4 +1,4 @@
-"""Tier t1: four hours ahead on hourly bars, a small position, out within four hours."""
+"""Tier t1, the majors: four hours ahead on hourly bars, three positions per coin, a tight trailing stop."""
 
 from bot.hookspecs import TierTemplate, hookimpl
 from bot.messages import ExitPlan
@@ -22,6 +22,7 @@ def tier() -> TierTemplate:
             target_pct=2.0,
             trail_arm_pct=0.5,
             trail_pct=0.5,
+            red_after_ms=2 * HOUR_MS,
             max_hold_ms=4 * HOUR_MS,
         ),
         skip_weekdays=(FRIDAY,),

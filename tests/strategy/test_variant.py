@@ -56,7 +56,7 @@ def test_a_floor_can_be_added_to_a_tier_that_has_none() -> None:
         ),
         (
             {"exits": {"stop_pct": 10.0}},
-            "key exits.stop_pct: 10.0 is not allowed: at leverage 10 liquidation is nearer; expected below 10",
+            "key exits.stop_pct: 10.0 is not allowed: at leverage 10 liquidation is nearer; expected below 9",
         ),
         (
             {"exits": {"floor_arm_pct": 1.0}},

@@ -14,8 +14,8 @@ from bot.config import BotFile
 from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard, GuardMessage
-from bot.forecast.engine import Forecaster
 from bot.forecast.forecaster import ForecastActor
+from bot.forecast.serving import Forecaster
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
@@ -23,7 +23,8 @@ from bot.messages import (
     BalanceChanged,
     BarClosed,
     BotEvent,
-    ForecastRequest,
+    CheckpointServed,
+    ForecastsDue,
     JournalEntry,
     MarkChanged,
     PositionChanged,
@@ -35,6 +36,7 @@ from bot.messages import (
     TradingState,
     TradingStateChanged,
 )
+from bot.metrics import Metrics
 from bot.orders.book import PositionBook
 from bot.orders.desk import Desk, DeskMessage, DeskNews
 from bot.orders.store import OrderStore
@@ -56,7 +58,7 @@ class Streams:
 
     def __init__(self, activity: Activity) -> None:
         self.variants = Stream[VariantsMessage]("variants", 20_000, Overflow.REPLACE, activity, newest_for_variants)
-        self.forecasts = Stream[ForecastRequest]("forecasts", 256, Overflow.BLOCK, activity)
+        self.forecasts = Stream[ForecastsDue]("forecasts", 256, Overflow.BLOCK, activity)
         self.desk = Stream[DeskMessage]("desk", 10_000, Overflow.HALT, activity)
         self.guard = Stream[GuardMessage]("guard", 5_000, Overflow.REPLACE, activity, newest_for_guard)
         self.journal = Stream[JournalEntry]("journal", 50_000, Overflow.HALT, activity)
@@ -72,6 +74,8 @@ def newest_for_variants(message: VariantsMessage) -> object:
             return "position", position.position_id
         case BarClosed(bar):
             return "bar", bar.symbol, bar.open_time
+        case CheckpointServed(tier):
+            return "checkpoint", tier
     return object()
 
 
@@ -96,6 +100,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     bars: Path  # where closed bars are kept
     show: Callable[[TerminalMessage], None]
     view: TerminalView
+    metrics: Metrics
 
 
 class Session:
@@ -169,9 +174,16 @@ class Session:
         )
 
     def _make_forecaster(self, venue: Venue) -> ForecastActor:
-        horizon = self._parts.settings.model.horizon
+        parts = self._parts
         return ForecastActor(
-            self._parts.model, self.streams.forecasts, self.streams.variants.send, venue.clock, horizon=horizon
+            parts.model,
+            self.streams.forecasts,
+            self.streams.variants.send,
+            self._event,
+            venue.clock,
+            parts.metrics,
+            horizon=parts.settings.model.horizon,
+            tiers=[variant.tier for variant in parts.variants if variant.enabled],
         )
 
     def _make_variants(self, venue: Venue, instruments: dict[str, Instrument]) -> VariantsActor:

@@ -25,6 +25,17 @@ class Clock(Protocol):
         ...
 
 
+class Stopwatch:
+    """Real time since it was made, for figures about the machine; nothing is decided by it."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+
 class SystemClock:
     """The machine's clock, moved by the measured offset to the venue's."""
 

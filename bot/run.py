@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from bot.app import Parts, Session
 from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
+from bot.forecast.engine import Engine, Prediction
+from bot.forecast.serving import Change
 from bot.journal.connection import open_journal, whereabouts
 from bot.journal.queries import Queries
 from bot.journal.records import Records
 from bot.journal.store import Store
+from bot.messages import Floats
+from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
 from bot.research.report import print_report, write_report
@@ -29,6 +34,24 @@ from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
 from bot.venues import REPLAY, VENUES, SimulatorReport, open_venue
+
+
+class BaseOnly:
+    """Serves the base to every tier."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.context = engine.context
+
+    def refresh(self) -> Sequence[Change]:
+        return ()
+
+    def serving(self, tier: str) -> str:
+        return self._engine.checkpoint
+
+    def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
+        return self._engine.forecast(closes, horizon)
+
 
 STARTS = "starts"  # fact: how often this journal's bot was started
 
@@ -78,17 +101,18 @@ async def _run(options: RunOptions) -> int:
         where = whereabouts(options.state, settings.journal, os.environ)
         console.print(f"the journal is in {where}", style="dim", soft_wrap=True)
         store, queries = Store(pool), Queries(pool)
-        inbox = terminal_stream()
+        inbox, metrics = terminal_stream(), Metrics()
         parts = Parts(
             settings=settings,
             variants=variants,
             symbols=symbols,
-            model=loaded.engine,
+            model=BaseOnly(loaded.engine),
             store=store,
             records=Records(pool),
             bars=options.state / "bars" / options.venue,
             show=inbox.send_nowait,
             view=TerminalView(inbox, _view_console(options), title=_title(options, variants)),
+            metrics=metrics,
         )
         return await _trade(options, parts, loaded, store, queries, began)
 

@@ -1,118 +1,131 @@
-"""The actor that owns the model: requests in, one answer to each out, never more than one inference at a time."""
+"""The actor that owns the model: all requests that are due in, one pass, one answer to each out."""
 
-import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-import anyio
-import numpy as np
 import structlog
-from anyio import CapacityLimiter, to_thread
+from anyio import TASK_STATUS_IGNORED, CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 
-from bot.clock import Clock
-from bot.forecast.engine import Forecaster, Prediction
-from bot.messages import Forecast, ForecastRefused, ForecastRequest, ForecastsReady, Window
+from bot.clock import Clock, Stopwatch
+from bot.forecast.batch import Answered, Batch, compose, refuse
+from bot.forecast.engine import Prediction
+from bot.forecast.serving import Change, Forecaster
+from bot.messages import (
+    BotEvent,
+    CheckpointServed,
+    ForecastRequest,
+    ForecastsDue,
+    ForecastsReady,
+    Severity,
+)
+from bot.metrics import Metrics
 from bot.streams import Stream
 
-BASE = "base"
-ABSURD_RETURN = 0.5  # a larger predicted move says that the model, not the market, is broken
-LOWER, UPPER = 0.1, 0.9
-
 logger = structlog.get_logger(__name__)
+
+ForecasterNews = ForecastsReady | CheckpointServed
 
 
 class ForecastActor:
     """Answers every `ForecastRequest` of its inbox with one `ForecastsReady`: each window forecast or refused by name.
 
-    Reasons: wrong_length, not_finite, not_positive (the window); not_finite_forecast, absurd_forecast (the model's
-    answer); unknown_checkpoint; stale (the request's deadline has passed). `refused` counts them.
+    Reasons: wrong_length, not_finite, not_positive, symbol_twice, bar_not_closed (the window); not_finite_forecast,
+    absurd_forecast, wrong_shape (the model's answer); unknown_tier; stale (the request's deadline has passed).
+    `refused` counts them. Another checkpoint is taken before a batch, never inside one.
     """
 
     def __init__(
         self,
         model: Forecaster,
-        inbox: Stream[ForecastRequest],
-        reply: Callable[[ForecastsReady], Awaitable[None]],
+        inbox: Stream[ForecastsDue],
+        reply: Callable[[ForecasterNews], Awaitable[None]],
+        tell: Callable[[BotEvent], None],
         clock: Clock,
+        metrics: Metrics,
         *,
         horizon: int,
+        tiers: Sequence[str],
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._model = model
         self._inbox = inbox
-        self._reply = reply
+        self._reply, self._tell = reply, tell
         self._clock = clock
+        self._metrics = metrics
         self._horizon = horizon
+        self._tiers = tuple(dict.fromkeys(tiers))
         self._limiter = CapacityLimiter(1)
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        for tier in self._tiers:
+            await self._serves(tier, self._model.serving(tier))
+            self._event("checkpoint_served", Severity.INFO, {"tier": tier, "checkpoint": self._model.serving(tier)})
         task_status.started()
-        async for request in self._inbox:
-            answer = await self._answer(request)
-            if answer.refused:
-                self.refused.update(refusal.reason for refusal in answer.refused)
-                logger.warning(
-                    "forecasts_refused",
-                    variant=request.variant,
-                    request_id=request.request_id,
-                    reasons={refusal.symbol: refusal.reason for refusal in answer.refused},
-                )
-            await self._reply(answer)
+        async for due in self._inbox:
+            waiting = self._inbox.receive_waiting()
+            await self._refresh()
+            await self._answer([request for one in (due, *waiting) for request in one.requests])
 
-    async def _answer(self, request: ForecastRequest) -> ForecastsReady:
-        if request.checkpoint != BASE:
-            return _refuse_all(request, "unknown_checkpoint")
-        if self._clock.now() > request.deadline:
-            return _refuse_all(request, "stale")
-        faults = {window.symbol: fault for window in request.windows if (fault := self._fault(window))}
-        sound = [window for window in request.windows if window.symbol not in faults]
-        forecasts: list[Forecast] = []
-        refused = [ForecastRefused(symbol, reason) for symbol, reason in faults.items()]
-        if sound:
-            closes = np.stack([window.closes for window in sound])
-            # No deadline around it: a thread cannot be stopped, so the answer's age is judged when it is there.
-            prediction = await to_thread.run_sync(self._model.forecast, closes, self._horizon, limiter=self._limiter)
-            if self._clock.now() > request.deadline:
-                return _refuse_all(request, "stale")
-            for row, window in enumerate(sound):
-                outcome = self._judge(window, prediction, row)
-                if isinstance(outcome, Forecast):
-                    forecasts.append(outcome)
-                else:
-                    refused.append(outcome)
-        return ForecastsReady(request.request_id, request.variant, tuple(forecasts), tuple(refused))
+    async def _refresh(self) -> None:
+        took = Stopwatch()
+        for change in await to_thread.run_sync(self._model.refresh, limiter=self._limiter):
+            await self._take(change, took.seconds)
 
-    def _fault(self, window: Window) -> str | None:
-        if window.closes.shape != (self._model.context,):
-            return "wrong_length"
-        if not np.isfinite(window.closes).all():
-            return "not_finite"
-        if not (window.closes > 0).all():
-            return "not_positive"
-        return None
+    async def _take(self, change: Change, seconds: float) -> None:
+        detail: dict[str, object] = {"tier": change.tier, "before": change.before, "after": change.after}
+        if change.refused is not None:
+            self._event("checkpoint_refused", Severity.ERROR, detail | {"reason": change.refused})
+            return
+        await self._serves(change.tier, change.after, change.before)
+        self._event("checkpoint_activated", Severity.INFO, detail | {"seconds": round(seconds, 3)})
 
-    def _judge(self, window: Window, prediction: Prediction, row: int) -> Forecast | ForecastRefused:
-        last = float(window.closes[-1])
-        ahead = prediction.quantiles[row, -1]
-        point = float(prediction.point[row, -1]) / last - 1
-        lower = float(ahead[prediction.levels.index(LOWER)]) / last - 1
-        upper = float(ahead[prediction.levels.index(UPPER)]) / last - 1
-        if not all(map(math.isfinite, (point, lower, upper))):
-            return ForecastRefused(window.symbol, "not_finite_forecast")
-        if abs(point) > ABSURD_RETURN:
-            return ForecastRefused(window.symbol, "absurd_forecast")
-        return Forecast(
-            symbol=window.symbol,
-            checkpoint=self._model.checkpoint,
-            bar_close_at=window.bar_close_at,
-            horizon=self._horizon,
-            predicted_return=point,
-            predicted_q10=lower,
-            predicted_q90=upper,
-        )
+    async def _serves(self, tier: str, checkpoint: str, before: str | None = None) -> None:
+        self._metrics.serves(tier, checkpoint, before)
+        await self._reply(CheckpointServed(tier, checkpoint))
 
+    async def _answer(self, requests: Sequence[ForecastRequest]) -> None:
+        now = self._clock.now()
+        asked = [request for request in requests if request.tier in self._tiers and now <= request.deadline]
+        serving = {tier: self._model.serving(tier) for tier in self._tiers}
+        batch = compose(asked, self._model.context, serving, now)
+        # No deadline around it: a thread cannot be stopped, so the answer's age is judged when it is there.
+        prediction = await to_thread.run_sync(self._infer, batch, limiter=self._limiter) if len(batch) else None
+        answered = Answered(batch, prediction, serving)
+        for request in requests:
+            if request.tier not in self._tiers:
+                ready = refuse(request, "unknown_tier")
+            elif self._clock.now() > request.deadline:
+                self._tell_stale(request)
+                ready = refuse(request, "stale")
+            else:
+                ready = answered.ready(request)
+            self._count(request, ready)
+            await self._reply(ready)
 
-def _refuse_all(request: ForecastRequest, reason: str) -> ForecastsReady:
-    refused = tuple(ForecastRefused(window.symbol, reason) for window in request.windows)
-    return ForecastsReady(request.request_id, request.variant, (), refused)
+    def _infer(self, batch: Batch) -> Prediction:
+        """In the worker thread."""
+        self._metrics.forecast_batch_rows.observe(len(batch))
+        with self._metrics.forecast_seconds.time():
+            return self._model.forecast(batch.closes, batch.tiers, self._horizon)
+
+    def _tell_stale(self, request: ForecastRequest) -> None:
+        detail = {
+            "variant": request.variant,
+            "request_id": request.request_id,
+            "age_ms": self._clock.now() - request.asked_at,
+            "deadline_ms": request.deadline - request.asked_at,
+        }
+        self._event("forecast_stale", Severity.WARNING, detail)
+
+    def _count(self, request: ForecastRequest, ready: ForecastsReady) -> None:
+        self._metrics.forecasts.labels(request.tier).inc(len(ready.forecasts))
+        for refusal in ready.refused:
+            self.refused[refusal.reason] += 1
+            self._metrics.forecasts_refused.labels(request.tier, refusal.reason).inc()
+        if ready.refused:
+            reasons = {refusal.symbol: refusal.reason for refusal in ready.refused}
+            logger.warning("forecasts_refused", variant=request.variant, request_id=request.request_id, reasons=reasons)
+
+    def _event(self, name: str, severity: Severity, detail: dict[str, object]) -> None:
+        self._tell(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))

@@ -17,10 +17,12 @@ from bot.messages import (
     BarClosed,
     Bars,
     BotEvent,
+    CheckpointServed,
     EntryIntent,
     Forecast,
     ForecastRefused,
     ForecastRequest,
+    ForecastsDue,
     ForecastsReady,
     MarkChanged,
     PositionChanged,
@@ -49,7 +51,14 @@ class CycleDue(msgspec.Struct, frozen=True):
 
 
 VariantsMessage = (
-    BarClosed | MarkChanged | CycleDue | ForecastsReady | PositionChanged | SignalOutcome | TradingStateChanged
+    BarClosed
+    | MarkChanged
+    | CycleDue
+    | CheckpointServed
+    | ForecastsReady
+    | PositionChanged
+    | SignalOutcome
+    | TradingStateChanged
 )
 VariantsNews = Signal | ReturnKnown | BotEvent
 
@@ -85,7 +94,7 @@ class VariantsActor:
         clock: Clock,
         state: TradingState,
         *,
-        request: Callable[[ForecastRequest], Awaitable[None]],
+        request: Callable[[ForecastsDue], Awaitable[None]],
         journal: Callable[[VariantsNews], Awaitable[None]],
         enter: Callable[[EntryIntent], Awaitable[None]],
     ) -> None:
@@ -101,6 +110,7 @@ class VariantsActor:
         self._marks: dict[str, MarkChanged] = {}
         self._due: dict[str, int] = {}
         self._pending: dict[int, _Cycle] = {}
+        self._served: dict[str, str] = {}  # checkpoint by tier
         self._request_ids = itertools.count(1)
         symbols = dict.fromkeys(symbol for variant in self._variants for symbol in variant.symbols)
         capacity = frame.context + frame.horizon + SPARE_BARS
@@ -132,6 +142,8 @@ class VariantsActor:
                 self._marks[symbol] = message
             case CycleDue():
                 await self._on_due(self._clock.now())
+            case CheckpointServed(tier, checkpoint):
+                self._served[tier] = checkpoint
             case ForecastsReady():
                 await self._on_forecasts(message)
             case PositionChanged(position):
@@ -165,15 +177,24 @@ class VariantsActor:
         for request_id, cycle in list(self._pending.items()):
             if cycle.deadline < now:
                 del self._pending[request_id]
-                await self._tell("forecast_overdue", request_id=request_id, variant=cycle.variant.name)
-                await self._decide(cycle)
+                await self._overdue(cycle, request_id)
+        requests: list[ForecastRequest] = []
         for variant in self._variants:
             while self._due[variant.name] <= now:
                 at = self._due[variant.name]
                 self._due[variant.name] = next_cycle(variant.minutes, at)
-                await self._begin(variant, at, now)
+                request = await self._begin(variant, at, now)
+                if request is not None:
+                    requests.append(request)
+        if requests:
+            await self._request(ForecastsDue(tuple(requests)))
 
-    async def _begin(self, variant: Variant, at: int, now: int) -> None:
+    async def _overdue(self, cycle: _Cycle, request_id: int) -> None:
+        await self._tell("forecast_overdue", request_id=request_id, variant=cycle.variant.name)
+        await self._decide(cycle)
+
+    async def _begin(self, variant: Variant, at: int, now: int) -> ForecastRequest | None:
+        """What the model shall be asked for this cycle; None where there is nothing to ask and all is decided."""
         cycle = _Cycle(variant, at, now + self._frame.deadline_ms, {}, {})
         windows: list[Window] = []
         for symbol in variant.symbols:
@@ -186,11 +207,10 @@ class VariantsActor:
                 windows.append(window)
         if not windows:
             await self._decide(cycle)
-            return
+            return None
         request_id = next(self._request_ids)
         self._pending[request_id] = cycle
-        request = ForecastRequest(request_id, variant.name, variant.checkpoint, tuple(windows), cycle.deadline)
-        await self._request(request)
+        return ForecastRequest(request_id, variant.name, variant.tier, tuple(windows), now, cycle.deadline)
 
     def _bars(self, symbol: str, at: int) -> Bars:
         """The newest `context` bars that had closed by `at`."""
@@ -207,11 +227,15 @@ class VariantsActor:
     async def _on_forecasts(self, ready: ForecastsReady) -> None:
         cycle = self._pending.pop(ready.request_id, None)
         if cycle is None:
-            await self._tell("forecast_dropped", request_id=ready.request_id, variant=ready.variant)
+            return  # it was overdue, which has been told, and its rows are written
+        if self._clock.now() > cycle.deadline:
+            await self._overdue(cycle, ready.request_id)
             return
-        if self._clock.now() <= cycle.deadline:
-            cycle.answers |= {forecast.symbol: forecast for forecast in ready.forecasts}
-            cycle.answers |= {refused.symbol: refused for refused in ready.refused}
+        foreign = [forecast.symbol for forecast in ready.forecasts if forecast.symbol not in cycle.bars]
+        if foreign:
+            await self._tell("forecast_foreign", request_id=ready.request_id, variant=ready.variant, symbols=foreign)
+        answers: tuple[Forecast | ForecastRefused, ...] = (*ready.forecasts, *ready.refused)
+        cycle.answers |= {one.symbol: one for one in answers if one.symbol in cycle.bars}
         await self._decide(cycle)
 
     async def _decide(self, cycle: _Cycle) -> None:
@@ -227,6 +251,7 @@ class VariantsActor:
                 mark_price=self._mark(symbol, now),
                 instrument=self._instruments.get(symbol),
                 state=self._state,
+                checkpoint=self._served.get(cycle.variant.tier),
             )
             signal, intent = decide(cycle.variant, seen, self._exposed.at(now))
             await self._journal(signal)
@@ -239,5 +264,5 @@ class VariantsActor:
         told = self._marks.get(symbol)
         return told.mark if told is not None and now - told.at <= self._frame.interval_ms else None
 
-    async def _tell(self, name: str, **detail: str | int) -> None:
+    async def _tell(self, name: str, **detail: object) -> None:
         await self._journal(BotEvent(at=self._clock.now(), name=name, severity=Severity.WARNING, detail=detail))

@@ -15,10 +15,12 @@ from bot.messages import (
     Bar,
     BarClosed,
     BotEvent,
+    CheckpointServed,
     EntryIntent,
     Forecast,
     ForecastRefused,
     ForecastRequest,
+    ForecastsDue,
     ForecastsReady,
     MarkChanged,
     Position,
@@ -59,10 +61,14 @@ class Desk:
         self.activity = Activity()
         self.clock = ReplayClock(NOON)
         self.inbox: Stream[VariantsMessage] = Stream("variants", 10_000, Overflow.HALT, self.activity)
-        self.requests: list[ForecastRequest] = []
+        self.due: list[ForecastsDue] = []
         self.told: list[Any] = []
         self.intents: list[EntryIntent] = []
         self.actor = actor_of(self)
+
+    @property
+    def requests(self) -> list[ForecastRequest]:
+        return [request for due in self.due for request in due.requests]
 
     @property
     def signals(self) -> list[Signal]:
@@ -108,8 +114,8 @@ class Desk:
 @asynccontextmanager
 async def running(*variants: dict[str, Any], state: TradingState = TradingState.ACTIVE) -> AsyncIterator[Desk]:
     def actor_of(desk: Desk) -> VariantsActor:
-        async def request(one: ForecastRequest) -> None:
-            desk.requests.append(one)
+        async def request(one: ForecastsDue) -> None:
+            desk.due.append(one)
 
         async def journal(one: Any) -> None:
             desk.told.append(one)
@@ -159,6 +165,32 @@ async def test_each_variant_comes_at_its_own_minutes_again_and_again() -> None:
             await desk.at(NOON + minute * MINUTE)
         asked = [(request.variant, (request.deadline - NOON) // MINUTE - 2) for request in desk.requests]
         assert asked == [("A", 2), ("B", 3), ("A", 32), ("B", 33)]
+
+
+async def test_all_that_is_due_at_one_moment_is_asked_for_at_once() -> None:
+    async with running({"name": "A", "minutes": [3]}, {"name": "B", **BOTH}, {"name": "C", "minutes": [4]}) as desk:
+        await desk.history("BTCUSDT", "ETHUSDT")
+        await desk.at(NOON + 4 * MINUTE)
+        [first] = desk.due
+        asked = [(one.variant, one.tier, [window.symbol for window in one.windows]) for one in first.requests]
+        assert asked == [
+            ("A", "t1", ["BTCUSDT"]),
+            ("B", "t1", ["BTCUSDT", "ETHUSDT"]),
+            ("C", "t1", ["BTCUSDT"]),
+        ]
+        assert len({one.request_id for one in first.requests}) == 3
+        assert {one.asked_at for one in first.requests} == {NOON + 4 * MINUTE}
+
+
+async def test_answers_of_one_moment_may_come_one_by_one() -> None:
+    async with running({"name": "A", "minutes": [3]}, {"name": "B", "symbols": ["ETHUSDT"], "minutes": [3]}) as desk:
+        await desk.history("BTCUSDT", "ETHUSDT")
+        await desk.at(NOON + 3 * MINUTE)
+        first, second = desk.requests
+        await desk.answer(second)
+        assert desk.decisions() == [("ETHUSDT", "allowed")]
+        await desk.answer(first)
+        assert desk.decisions()[1:] == [("BTCUSDT", "allowed")]
 
 
 async def test_two_variants_of_one_moment_share_the_caps() -> None:
@@ -271,7 +303,47 @@ async def test_an_answer_that_does_not_come_in_time_is_a_row_and_later_dropped()
         await desk.answer(desk.requests[0])
         assert len(desk.signals) == 1
         assert not desk.intents
-        assert desk.events == ["forecast_overdue", "forecast_dropped"]
+        assert desk.events == ["forecast_overdue"]
+
+
+async def test_a_late_answer_that_overtakes_its_alarm_decides_nothing_either() -> None:
+    async with running({"minutes": [3]}) as desk:
+        await desk.history("BTCUSDT")
+        await desk.at(NOON + 3 * MINUTE)
+        desk.clock.advance(NOON + 5 * MINUTE + 1)
+        await desk.answer(desk.requests[0])
+        assert desk.decisions() == [("BTCUSDT", "forecast_missing")]
+        assert desk.events == ["forecast_overdue"]
+
+
+async def test_a_forecast_that_was_not_asked_for_is_told_and_left_out() -> None:
+    async with running(BOTH) as desk:
+        await desk.history("BTCUSDT")
+        await desk.history("ETHUSDT", until=NOON - HOUR)
+        await desk.at(NOON + 3 * MINUTE)
+        [request] = desk.requests
+        [asked] = request.windows
+        foreign = (asked, msgspec.structs.replace(asked, symbol="ETHUSDT"), msgspec.structs.replace(asked, symbol="X"))
+        await desk.answer(msgspec.structs.replace(request, windows=foreign))
+        assert desk.decisions() == [("BTCUSDT", "allowed"), ("ETHUSDT", "bar_missing")]
+        [told] = [one for one in desk.told if isinstance(one, BotEvent)]
+        assert (told.name, told.detail["symbols"]) == ("forecast_foreign", ["ETHUSDT", "X"])
+
+
+async def test_every_row_carries_the_checkpoint_that_serves_its_tier() -> None:
+    async with running(BOTH) as desk:
+        await desk.tell(CheckpointServed("t1", "t1/a@12345678"), CheckpointServed("other", "base"))
+        await desk.at(NOON + 3 * MINUTE)
+        assert [(one.decision_reason, one.checkpoint) for one in desk.signals] == [
+            ("bar_missing", "t1/a@12345678"),
+            ("bar_missing", "t1/a@12345678"),
+        ]
+        await desk.history("BTCUSDT", "ETHUSDT")
+        await desk.at(NOON + 33 * MINUTE)
+        await desk.tell(CheckpointServed("t1", "t1/b@12345678"))
+        refused = (ForecastRefused("ETHUSDT", "absurd_forecast"),)
+        await desk.tell(ForecastsReady(desk.requests[0].request_id, "BTC", (), refused))
+        assert {one.checkpoint for one in desk.signals[2:]} == {"t1/b@12345678"}
 
 
 async def test_a_forecast_of_an_older_bar_is_refused() -> None:

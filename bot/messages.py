@@ -318,6 +318,31 @@ class TradingStateChanged(msgspec.Struct, frozen=True):
     at: int
 
 
+# ---- account
+
+
+class GuardTrip(msgspec.Struct, frozen=True):
+    """An account guard that has tripped and was not released yet."""
+
+    guard: str
+    at: int
+    value: float  # what it measured, in percent; of the streak a count
+    limit: float
+    until: int | None  # when it is released by itself; None: by hand
+
+
+class GuardState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the account guards say to a decision. As it stands here there are none."""
+
+    tripped: tuple[GuardTrip, ...] = ()
+    equity_at: int | None = None  # when the account's equity was last known; None: never
+    unknown_after_ms: int | None = None  # an older equity is none; None: no guard needs it
+
+
+class GuardsChanged(msgspec.Struct, frozen=True):
+    guards: GuardState
+
+
 # ---- exits
 
 

@@ -31,6 +31,12 @@ class Reason(enum.StrEnum):
     STATE_REDUCING = "state_reducing"  # exits only
     STATE_HALTED = "state_halted"
 
+    GUARD_DAY_DRAWDOWN = "guard_day_drawdown"  # the account fell too far from the day's peak
+    GUARD_DRAWDOWN = "guard_drawdown"  # the same from its highest ever
+    GUARD_DAILY_LOSS = "guard_daily_loss"  # the same from where the day began
+    GUARD_LOSING_STREAK = "guard_losing_streak"  # too many losing trades in a row
+    GUARD_EQUITY_UNKNOWN = "guard_equity_unknown"  # what the account is worth has not been known for too long
+
     ENTRY_WRONG_SIDE = "entry_wrong_side"  # a long limit above the last price, a short one below it
     QUANTITY_BELOW_MINIMUM = "quantity_below_minimum"
     QUANTITY_ABOVE_MAXIMUM = "quantity_above_maximum"

@@ -1,0 +1,34 @@
+"""The ceiling of `[model] memory_limit_mb`, held against what the process has before more is taken."""
+
+import os
+from pathlib import Path
+
+from bot.errors import ModelRefused
+
+MB = 1_000_000
+STATM = Path("/proc/self/statm")
+
+
+class Ceiling:
+    """At most `limit_mb` of memory for the whole process; 0 is no ceiling."""
+
+    def __init__(self, limit_mb: int) -> None:
+        if limit_mb and not STATM.exists():
+            raise ModelRefused("[model] memory_limit_mb: this system does not tell a process its memory; set it to 0")
+        self._limit = limit_mb * MB
+
+    def check(self, what: str, needed: int) -> None:
+        """Raises ModelRefused with the numbers where `needed` more bytes for `what` would exceed the ceiling."""
+        if not self._limit:
+            return
+        resident = resident_bytes()
+        if resident + needed > self._limit:
+            raise ModelRefused(
+                f"{what}: needs about {needed / MB:.0f} MB more, the process has {resident / MB:.0f} MB, and [model] "
+                f"memory_limit_mb allows {self._limit / MB:.0f}; raise it, or use a smaller model or fewer adapters"
+            )
+
+
+def resident_bytes() -> int:
+    """Resident set of this process."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

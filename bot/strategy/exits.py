@@ -26,6 +26,7 @@ HOLD, MOVE_STOP, EXIT = 0, 1, 2  # actions
 STOP_LOSS, TRAILING_STOP, PROFIT_FLOOR, MAX_HOLD, RED_AFTER, SESSION_END, TARGET = range(7)  # indices into REASONS
 REASONS = ("stop_loss", "trailing_stop", "profit_floor", "max_hold", "red_after", "session_end", "target")
 STILL_OPEN = -1  # in a reason's place
+WORST_FIRST, BEST_FIRST, AS_PLAYED = range(3)  # how a bar is walked; as the simulator does: the low first where it rose
 
 EPSILON_PCT = 1e-9  # what float arithmetic may be off by where a price stands exactly at a rule's percentage
 MIN_MOVE_PCT = 0.05  # a smaller improvement is not worth two requests at the venue
@@ -135,6 +136,13 @@ def evaluate(
 
 
 @compiled
+def extremes(opened: float, high: float, low: float, close: float, sign: int, path: int) -> tuple[float, float]:
+    """The first and the second extreme of a bar that is walked in the order `path`."""
+    low_first = close >= opened if path == AS_PLAYED else (sign > 0) == (path == WORST_FIRST)
+    return (low, high) if low_first else (high, low)
+
+
+@compiled
 def walk_bar(
     opened: float,
     high: float,
@@ -150,20 +158,32 @@ def walk_bar(
     stop: float,
     reason: int,
     rules: Rules,
+    path: int = WORST_FIRST,
 ) -> tuple[int, float, int, int, float, float]:
     """One bar of an open position: (ended by, exit price, exit time, reason, stop, best).
 
-    The bar is walked as open, worst extreme, best extreme, close (at its begin, a quarter, half and last millisecond),
-    so that a stop comes before a target; points before `opened_at` are left out. At each point the price meets the
-    stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A level is filled at itself, at the open at
-    the opening price. Ended by STILL_OPEN: price and time mean nothing, the last three go on.
+    The bar is walked as open, an extreme, the other one, close (at its begin, a quarter, half and last millisecond);
+    WORST_FIRST lets a stop come before a target. Points before `opened_at` are left out. At each point the price meets
+    the stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A level is filled at itself, at the open
+    at the opening price; a time that is up between two points ends the position at the price of the first. Ended by
+    STILL_OPEN: price and time mean nothing, the last three go on.
     """
-    worst, finest = (low, high) if sign > 0 else (high, low)
-    points = ((opened, 0), (worst, interval_ms // 4), (finest, interval_ms // 2), (close, interval_ms - 1))
+    max_hold_ms, red_after_ms, session_end_at = rules[4:]
+    first, second = extremes(opened, high, low, close, sign, path)
+    points = ((opened, 0), (first, interval_ms // 4), (second, interval_ms // 2), (close, interval_ms - 1))
+    before = entry
     for price, after in points:
         now = open_at + after
         if now < opened_at:
             continue
+        gain = gain_pct(before, sign, entry)
+        due = min(opened_at + max_hold_ms, session_end_at)
+        if gain < -EPSILON_PCT:
+            due = min(due, opened_at + red_after_ms)
+        if after > 0 and due < now:
+            at = int(max(due, opened_at))
+            up = time_up(gain, at, opened_at, max_hold_ms, red_after_ms, session_end_at)
+            return up, before, at, reason, stop, best
         if passed(price, sign, stop):
             return reason, price if after == 0 else stop, now, reason, stop, best
         if passed(price, -sign, target):
@@ -172,6 +192,7 @@ def walk_bar(
         if action == EXIT:
             return step_reason, price, now, reason, stop, best
         reason = step_reason
+        before = price
     return STILL_OPEN, 0.0, 0, reason, stop, best
 
 

@@ -23,6 +23,21 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Options = Mapping[str, Any]
 
 
+class Categories(msgspec.Struct, frozen=True, kw_only=True):
+    """What 15 indicators say of the newest closed bar (docs/rules.md, "Categories").
+
+    A category is the mean of its three indicators' votes: -1 ... 1, its sign the direction; None: too few bars to tell.
+    """
+
+    trend: float | None
+    momentum: float | None
+    strength: float | None
+    volume: float | None
+    volatility: float | None
+    votes: Mapping[str, float | None]  # by indicator: 1 up, -1 down, 0 neither
+    measures: Mapping[str, float | None]  # what was voted on
+
+
 class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One signal that passed its tier's threshold, as filters and entries see it."""
 
@@ -37,6 +52,7 @@ class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     instrument: Instrument
     rsi: float  # RSI(14) of the closes
     atr: float  # ATR(14), in price units
+    categories: Categories
 
 
 class RiskTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

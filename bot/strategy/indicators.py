@@ -1,5 +1,7 @@
 """Indicators of closed bars: the value at the newest bar, by TA-Lib where it has them."""
 
+from functools import cache
+
 import msgspec
 import numpy as np
 import talib
@@ -7,6 +9,7 @@ import talib
 from bot.messages import Bars, Floats, Side
 
 PERIOD = 14
+STOCHASTIC_PERIOD, STOCHASTIC_SMOOTHING = 14, 3
 SWING_WIDTH = 3  # bars on each side that confirm a turning point
 
 
@@ -25,6 +28,31 @@ def atr(bars: Bars, period: int = PERIOD) -> float:
 def ema(closes: Floats, period: int) -> float:
     """Exponential moving average, started from the simple one; NaN with fewer than `period` closes."""
     return float(talib.EMA(closes, timeperiod=period)[-1])
+
+
+def stochastic(bars: Bars) -> float:
+    """Lane's slow %K (14, 3), 0 … 100; NaN with 15 bars or fewer, 50 where the bars that its ranges share stand
+    still."""
+    shared = slice(-STOCHASTIC_PERIOD, -STOCHASTIC_SMOOTHING + 1)
+    if len(bars) >= STOCHASTIC_PERIOD and bars.high[shared].max() == bars.low[shared].min():
+        return 50.0  # TA-Lib says 0 of a range of nothing
+    slow_k, _ = talib.STOCH(
+        bars.high,
+        bars.low,
+        bars.close,
+        fastk_period=STOCHASTIC_PERIOD,
+        slowk_period=STOCHASTIC_SMOOTHING,
+        slowd_period=1,
+    )
+    return float(slow_k[-1])
+
+
+@cache
+def ramp(count: int) -> Floats:
+    """0, 1, 2 ...: the time that a regression runs over."""
+    values = np.arange(count, dtype=np.float64)
+    values.flags.writeable = False
+    return values
 
 
 class Swing(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """Checkpoints on disk: found by name, verified by hash and layout, licensed or refused; never any code in them."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,13 +8,15 @@ import msgspec
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bot.errors import ModelRefused
-from bot.forecast.engine import Dtype, Engine, ForecastOptions
+from bot.forecast.distance import InputStats
+from bot.forecast.engine import Dtype, Engine, ForecastOptions, choose_dtype
+from bot.forecast.memory import Ceiling, weights_bytes
 from bot.forecast.network import SPEC_200M, ModelSpec
+from bot.forecast.weights import WeightsFile, check_finite, sha256_of
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 HUB_200M = "google/timesfm-2.5-200m-pytorch"
@@ -97,6 +98,15 @@ class Manifest(Record, frozen=True):
     training: TrainingRun | None = None
     validation: StretchScore | None = None
     test: StretchScore | None = None
+    inputs: InputStats | None = None  # of the training windows
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tier's checkpoints are held against: the base that they were made for."""
+
+    name: str
+    sha256: Sha256
+    spec: ModelSpec
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +139,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     engine: Engine
     description: Description
+    weights: WeightsFile
+    base: Base
+    inputs: InputStats | None
 
 
 def locate(base: str, directory: Path = CHECKPOINTS) -> Located:
@@ -163,30 +176,60 @@ def load(
     dtype: Dtype = "auto",
     threads: int = 0,
     live: bool = False,
+    ceiling: Ceiling = Ceiling(0),  # noqa: B008  # it has no state but its limit
 ) -> Loaded:
     """Locate, verify and load `base`. With `live`, weights whose licence does not allow trading are refused.
 
     `threads` is for the whole process's inference; 0 leaves torch's own choice.
-    Raises ModelRefused naming the file and the fault.
+    Raises ModelRefused naming the file and the fault; what would exceed `ceiling` before it is taken.
     """
     located = locate(base, directory)
+    manifest = located.manifest
     if live and located.licence not in MAY_TRADE:
         raise ModelRefused(f"{located.weights}: licence {located.licence} does not allow trading on a live venue")
-    tensors, digest = _read(located)
-    manifest = located.manifest
-    spec = manifest.spec if manifest else SPEC_200M
-    options = manifest.options if manifest else ForecastOptions()
     wanted = context or (manifest.context if manifest else 192)
     if manifest and wanted != manifest.context:
         raise ModelRefused(f"{located.name}: was made for a context of {manifest.context} bars, not {wanted}")
+    file = WeightsFile.at(located.weights)
+    known = identify(located)
     if threads:
         torch.set_num_threads(threads)
-    checkpoint = f"{located.name}@{digest[:8]}"
+    ceiling.check(str(file.path), weights_bytes(known.spec, choose_dtype(dtype, known.spec)))
     try:
-        engine = Engine(tensors, spec, options, checkpoint=checkpoint, context=wanted, dtype=dtype)
+        engine = _engine(file.open(), located, known, wanted, dtype)
     except ModelRefused as refused:
-        raise ModelRefused(f"{located.weights}: {refused}") from None
-    return Loaded(engine=engine, description=_describe(located, engine, digest))
+        raise ModelRefused(f"{file.path}: {refused}") from None
+    return Loaded(
+        engine=engine,
+        description=_describe(located, engine, known.sha256),
+        weights=file,
+        base=known,
+        inputs=manifest.inputs if manifest else None,
+    )
+
+
+def identify(located: Located) -> Base:
+    """Name, sha256 and dimensions, after size and hash agree with the manifest where there is one."""
+    manifest, path = located.manifest, located.weights
+    size = path.stat().st_size
+    if manifest and size != manifest.bytes:
+        raise ModelRefused(f"{path}: {size} bytes, the manifest says {manifest.bytes}: truncated or another file")
+    digest = sha256_of(path)
+    if manifest and digest != manifest.sha256:
+        raise ModelRefused(f"{path}: sha256 {digest} is not the manifest's {manifest.sha256}")
+    return Base(name=located.name, sha256=digest, spec=manifest.spec if manifest else SPEC_200M)
+
+
+def _engine(tensors: Mapping[str, Tensor], located: Located, base: Base, context: int, dtype: Dtype) -> Engine:
+    check_finite(tensors)
+    return Engine(
+        tensors,
+        base.spec,
+        located.manifest.options if located.manifest else ForecastOptions(),
+        checkpoint=f"{base.name}@{base.sha256[:8]}",
+        context=context,
+        dtype=dtype,
+    )
 
 
 def save(module: nn.Module, manifest: Manifest, directory: Path) -> Manifest:
@@ -199,11 +242,6 @@ def save(module: nn.Module, manifest: Manifest, directory: Path) -> Manifest:
     text = msgspec.json.format(msgspec.json.encode(written), indent=2)
     (directory / MANIFEST).write_bytes(text + b"\n")
     return written
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_directory(place: Path) -> Located:
@@ -242,21 +280,6 @@ def _from_hub(repository: str) -> Path:
             f"{repository}: not in the hub's cache and not to be had now ({type(error).__name__}); on a machine with a "
             f"network run `hf download {repository} {WEIGHTS}` (925 MB, Apache-2.0), or name a local {WEIGHTS}"
         ) from None
-
-
-def _read(located: Located) -> tuple[Mapping[str, Tensor], str]:
-    """The tensors and the file's sha256, after size and hash agree with the manifest where there is one."""
-    manifest, path = located.manifest, located.weights
-    size = path.stat().st_size
-    if manifest and size != manifest.bytes:
-        raise ModelRefused(f"{path}: {size} bytes, the manifest says {manifest.bytes}: truncated or another file")
-    digest = sha256_of(path)
-    if manifest and digest != manifest.sha256:
-        raise ModelRefused(f"{path}: sha256 {digest} is not the manifest's {manifest.sha256}")
-    try:
-        return load_file(path), digest
-    except SafetensorError as error:
-        raise ModelRefused(f"{path}: {error}") from None
 
 
 def _describe(located: Located, engine: Engine, digest: str) -> Description:

@@ -80,8 +80,8 @@ class Engine:
         self.context = context
         self.spec = spec
         self.options = options
-        self.device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-        self.dtype = _choose(dtype, spec, self.device)
+        self.device = _device()
+        self.dtype = choose_dtype(dtype, spec)
         self._trunk = Trunk(spec, self.dtype, self.device, context // spec.input_patch)
         self.parameters = self._trunk.fill(tensors)
         self._squares: dict[tuple[int, str], Tensor] = {}
@@ -195,12 +195,16 @@ class Engine:
         return found[0], found[-1]
 
 
-def _choose(dtype: Dtype, spec: ModelSpec, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: Dtype, spec: ModelSpec) -> torch.dtype:
     """What the layers' matrices are held in. `auto` takes bfloat16 where the machine computes in it and it pays."""
     if dtype != "auto":
         return torch.bfloat16 if dtype == "bfloat16" else torch.float32
     large = spec.layers * sum(out * inputs for out, inputs in low_rank.target_shapes(spec).values()) >= BFLOAT16_FROM
-    return torch.bfloat16 if large and _computes_bfloat16(device) else torch.float32
+    return torch.bfloat16 if large and _computes_bfloat16(_device()) else torch.float32
+
+
+def _device() -> torch.device:
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

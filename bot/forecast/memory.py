@@ -1,9 +1,13 @@
 """The ceiling of `[model] memory_limit_mb`, held against what the process has before more is taken."""
 
+import math
 import os
 from pathlib import Path
 
+import torch
+
 from bot.errors import ModelRefused
+from bot.forecast.network import ModelSpec, layout
 
 MB = 1_000_000
 STATM = Path("/proc/self/statm")
@@ -32,3 +36,16 @@ class Ceiling:
 def resident_bytes() -> int:
     """Resident set of this process."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
+    """At most what an engine's weights take while they are loaded: the layers' matrices in `dtype`, all else float32,
+    and the one tensor of the file that is being copied, with its test for NaN."""
+    sizes = {name: math.prod(shape) for name, shape in layout(spec).items()}
+    held = sum(size * (dtype.itemsize if name.startswith("stacked_xf") else 4) for name, size in sizes.items())
+    return held + copy_bytes(spec)
+
+
+def copy_bytes(spec: ModelSpec) -> int:
+    """What going through a mapped file of full weights holds at a time: its largest tensor, and a mask of it."""
+    return 5 * max(math.prod(shape) for shape in layout(spec).values())

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from bot.errors import ModelRefused
-from bot.forecast.checkpoints import Record
-from bot.forecast.registry import BASE, Base, check_name, find
+from bot.forecast.checkpoints import Base, Record
+from bot.forecast.registry import BASE, check_name, find
 from bot.forecast.verification import verify
 
 POINTER = "active.json"
@@ -68,7 +68,8 @@ def current(directory: Path, tier: str) -> str:
 def activate(directory: Path, tier: str, checkpoint: str, base: Base, *, at: int, by: str) -> Pointer:
     """Point the tier at a checkpoint that was verified against `base` just now, or at the base itself.
 
-    What is active already may be activated again: a running bot that refused it then looks again. Raises ModelRefused, with the pointer as it was.
+    What is active already may be activated again: a running bot that refused it then looks again.
+    Raises ModelRefused, with the pointer as it was.
     """
     check_name("tier", tier)
     _verify(directory, tier, checkpoint, base)

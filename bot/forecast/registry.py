@@ -11,7 +11,6 @@ import msgspec
 from bot.errors import ModelRefused
 from bot.forecast.checkpoints import MANIFEST, Count, DataUsed, Record, Sha256, StretchScore
 from bot.forecast.distance import InputStats
-from bot.forecast.network import ModelSpec
 
 BASE = "base"  # activated: the base itself, without an adapter
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -21,14 +20,6 @@ LARGEST_RANK = 256
 
 Method = Literal["dora", "lora", "full"]
 Target = Literal["qkv_proj", "out", "ff0", "ff1"]
-
-
-class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """The base model that checkpoints are held against."""
-
-    name: str
-    sha256: Sha256
-    spec: ModelSpec
 
 
 class CheckpointManifest(Record, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from bot.errors import ModelRefused
 from bot.forecast.adapters import TARGETS, RawAdapter, RawDelta, check, target_shapes
-from bot.forecast.checkpoints import MANIFEST
+from bot.forecast.checkpoints import MANIFEST, Base
 from bot.forecast.network import check_layout
-from bot.forecast.registry import LARGEST_RANK, Base, CheckpointManifest, Found, inside
+from bot.forecast.registry import LARGEST_RANK, CheckpointManifest, Found, inside
 from bot.forecast.weights import WeightsFile, check_finite, open_full, parse, sha256_of
 
 SLACK = 1_000_000  # bytes of a file that are no tensor: the header

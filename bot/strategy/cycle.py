@@ -10,26 +10,29 @@ import msgspec
 
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.errors import PluginFault
-from bot.hookspecs import Candidate, EntryPlan
+from bot.hookspecs import Candidate, Categories
 from bot.messages import (
     Bars,
     EntryIntent,
-    ExitPlan,
     FilterVerdict,
     Forecast,
     ForecastRefused,
+    GuardState,
     Side,
     Signal,
     TradingState,
 )
 from bot.strategy import indicators
-from bot.strategy.exits import dated
-from bot.strategy.reasons import Reason, broken, no_entry
-from bot.strategy.risk import Exposure, Held, caps_check
-from bot.strategy.rounding import limit_on_tick
-from bot.strategy.sizing import size
+from bot.strategy.categories import categorise
+from bot.strategy.guards import guards_check
+from bot.strategy.liquidation import liquidation_check
+from bot.strategy.proposal import Proposal, entry_check, intent_of, propose
+from bot.strategy.reasons import Reason
+from bot.strategy.risk import Exposure, Held, caps_check, funding_check, volume_check
+from bot.strategy.sizing import Volatility, size
 from bot.strategy.variant import FilterPlugin, Variant
-from bot.strategy.verdicts import ALLOWED, DATA, ENTRY, FAULT, STATE, reason_of, refuses, scale_of
+from bot.strategy.verdicts import ALLOWED, DATA, FAULT, STATE, reason_of, refuses, scale_of
+from bot.strategy.volatility import realised_volatility
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
@@ -50,18 +53,7 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     checkpoint: str | None = None  # id of what the tier's forecasts are made by, where no forecast says so itself
     funding_rate: Decimal | None = None  # that the next payment will be made at, as known now
     next_funding_at: int | None = None
-
-
-class _Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry but for its quantity, or why there is none."""
-
-    expires_at: int
-    exits: ExitPlan
-    refused: str | None = None
-    price: Decimal | None = None  # None: at market
-    asked: float | None = None  # the plugin's price, not on the tick yet
-    post_only: bool = False
-    words: str = ""  # the plugin's own
+    guards: GuardState = GuardState()
 
 
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
@@ -101,7 +93,7 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
     if isinstance(candidate, str):
         draft.decision_reason = str(candidate)
         return draft, None
-    proposal = _propose(variant, seen, candidate)
+    proposal = propose(variant, candidate, seen.now)
     draft.filter_verdicts += tuple(_judge(plugin, candidate) for plugin in variant.filters)
     draft.filter_verdicts += tuple(_checks(variant, seen, exposure, candidate, proposal, draft))
     refusals = [reason_of(verdict) for verdict in draft.filter_verdicts if refuses(verdict)]
@@ -109,15 +101,13 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
         draft.decision_reason = refusals[0]
         return draft, None
     draft.decision, draft.decision_reason, draft.fill_status = "enter", str(Reason.ALLOWED), "pending"
-    return draft, _intent(variant, seen, candidate, proposal, draft.quantity)
+    return draft, intent_of(draft.signal_id, variant, candidate, proposal, draft.quantity)
 
 
 def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
     """What filters and entry are asked about, or why there is nothing to ask; writes what was seen into the row."""
     bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
-    if bars is not None:
-        draft.bar_close_at = bars.close_at
-        draft.rsi, draft.atr = _known(indicators.rsi(bars.close)), _known(indicators.atr(bars))
+    categories = None if bars is None else _measure(bars, draft)
     if isinstance(forecast, Forecast):
         draft.checkpoint = forecast.checkpoint
         draft.predicted_return = _known(forecast.predicted_return)
@@ -128,7 +118,7 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
         return Reason.MARK_MISSING if seen.mark_price is None else Reason.INSTRUMENT_MISSING
     if not instrument.trading:
         return Reason.INSTRUMENT_NOT_TRADING
-    if draft.rsi is None or draft.atr is None:
+    if categories is None or draft.rsi is None or draft.atr is None:
         return Reason.INDICATOR_MISSING
     if forecast.bar_close_at != bars.close_at:
         return Reason.FORECAST_STALE
@@ -150,7 +140,23 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
         instrument=instrument,
         rsi=draft.rsi,
         atr=draft.atr,
+        categories=categories,
     )
+
+
+def _measure(bars: Bars, draft: Signal) -> Categories:
+    """What the bars measure, written into the row and returned for the filters: one object for both."""
+    rsi = indicators.rsi(bars.close)
+    categories = categorise(bars, rsi)
+    draft.bar_close_at = bars.close_at
+    draft.rsi, draft.atr = _known(rsi), _known(indicators.atr(bars))
+    draft.cat_trend, draft.cat_momentum, draft.cat_strength = (
+        categories.trend,
+        categories.momentum,
+        categories.strength,
+    )
+    draft.cat_volume, draft.cat_volatility = categories.volume, categories.volatility
+    return categories
 
 
 def _known(value: float) -> float | None:
@@ -179,84 +185,57 @@ def _judge(plugin: FilterPlugin, candidate: Candidate) -> FilterVerdict:
 
 
 def _checks(
-    variant: Variant, seen: Seen, exposure: Exposure, candidate: Candidate, proposal: _Proposal, draft: Signal
+    variant: Variant, seen: Seen, exposure: Exposure, candidate: Candidate, proposal: Proposal, draft: Signal
 ) -> Iterator[FilterVerdict]:
     """The bot's own words on the candidate, in order; those on the size need an entry. Writes price and quantity."""
     yield _state(seen.state)
-    yield _entry(candidate, proposal)
+    yield guards_check(seen.guards, seen.now)
+    yield entry_check(candidate, proposal)
     if proposal.refused is None:
         draft.entry_price = proposal.price
-        price = seen.mark_price if proposal.price is None else proposal.price
-        assert price is not None  # a candidate has a mark price
-        scale = scale_of(draft.filter_verdicts)
-        sized = size(variant.margin, variant.leverage, price, candidate.instrument, scale)
-        draft.quantity = sized.quantity
-        yield sized.verdict
+        yield from _sized(variant, seen, candidate, draft)
+    yield funding_check(
+        candidate.side,
+        candidate.forecast.predicted_return,
+        seen.funding_rate,
+        seen.next_funding_at,
+        proposal.held_until,
+        variant.limits.funding_share,
+    )
     yield caps_check(Held(variant.name, variant.tier, seen.symbol, candidate.side), exposure, variant.caps)
+
+
+def _sized(variant: Variant, seen: Seen, candidate: Candidate, draft: Signal) -> Iterator[FilterVerdict]:
+    """The size at the entry's price, and what depends on it."""
+    price = seen.mark_price if draft.entry_price is None else draft.entry_price
+    assert price is not None  # a candidate has a mark price
+    filter_scale, volatility = scale_of(draft.filter_verdicts), _volatility(variant, candidate)
+    sized = size(variant.margin, variant.leverage, price, candidate.instrument, filter_scale, volatility)
+    yield sized.verdict
+    draft.quantity = sized.quantity
+    if sized.quantity is None:
+        return
+    yield volume_check(sized.quantity * price, candidate.bars, variant.limits.volume_share)
+    yield liquidation_check(
+        candidate.side,
+        price,
+        sized.quantity,
+        variant.leverage,
+        variant.caps.symbol,
+        variant.exits.stop_pct,
+        variant.limits.liquidation_buffer_pct,
+        candidate.instrument.brackets,
+    )
+
+
+def _volatility(variant: Variant, candidate: Candidate) -> Volatility | None:
+    target = variant.volatility
+    if target is None:
+        return None
+    realised = realised_volatility(candidate.bars.close, target.bars, candidate.bars.interval_ms)
+    return Volatility(target, realised, abs(candidate.forecast.predicted_return) / variant.threshold)
 
 
 def _state(state: TradingState) -> FilterVerdict:
     allow = state is TradingState.ACTIVE
     return FilterVerdict(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), {"state": str(state)})
-
-
-def _propose(variant: Variant, seen: Seen, candidate: Candidate) -> _Proposal:
-    """What would be sent to the desk but for its quantity, with its limit on the tick."""
-    exits = dated(variant.exits, variant.windows, seen.now)
-    expires_at = seen.now + variant.entry_ttl_ms
-    proposal = _Proposal(
-        expires_at=expires_at if exits.session_end_at is None else min(expires_at, exits.session_end_at), exits=exits
-    )
-    plan = _ask(variant, candidate)
-    if isinstance(plan, str):
-        return msgspec.structs.replace(proposal, refused=plan)
-    if plan.price is None:
-        return msgspec.structs.replace(proposal, words=plan.reason)
-    if candidate.side.sign * (float(plan.price) - candidate.last_price) > 0:
-        return msgspec.structs.replace(proposal, refused=str(Reason.ENTRY_WRONG_SIDE), asked=float(plan.price))
-    on_tick = limit_on_tick(plan.price, candidate.side, candidate.instrument.tick_size)
-    return msgspec.structs.replace(
-        proposal,
-        refused=None if on_tick > 0 else broken(variant.entry.name),
-        price=on_tick if on_tick > 0 else None,
-        asked=float(plan.price),
-        post_only=plan.post_only or variant.post_only,
-        words=plan.reason,
-    )
-
-
-def _ask(variant: Variant, candidate: Candidate) -> EntryPlan | str:
-    try:
-        plan = variant.entry.propose(candidate, variant.entry.options)
-    except PluginFault:
-        return broken(variant.entry.name)
-    return no_entry(plan) if isinstance(plan, str) else plan
-
-
-def _entry(candidate: Candidate, proposal: _Proposal) -> FilterVerdict:
-    """The word on the entry, with all that it takes to follow the signal to its end later, entered or not."""
-    values = {
-        "last_price": candidate.last_price,
-        "asked_price": proposal.asked,
-        "post_only": proposal.post_only,
-        "expires_at": proposal.expires_at,
-        **msgspec.structs.asdict(proposal.exits),
-    }
-    return FilterVerdict(ENTRY, proposal.refused is None, proposal.refused or proposal.words or ALLOWED, values)
-
-
-def _intent(variant: Variant, seen: Seen, candidate: Candidate, proposal: _Proposal, quantity: Decimal) -> EntryIntent:
-    return EntryIntent(
-        signal_id=signal_id(variant.name, seen.symbol, seen.cycle_at),
-        variant=variant.name,
-        tier=variant.tier,
-        symbol=seen.symbol,
-        side=candidate.side,
-        quantity=quantity,
-        limit_price=proposal.price,
-        post_only=proposal.post_only,
-        created_at=seen.now,
-        expires_at=proposal.expires_at,
-        leverage=variant.leverage,
-        exits=proposal.exits,
-    )

@@ -106,6 +106,7 @@ class ModelTable(Table, frozen=True):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Annotated[int, msgspec.Meta(ge=0, le=1_024)] = 0  # 0: torch's own choice
     deadline_seconds: Positive = 120.0
+    max_input_distance: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)] = 0.0  # 0: no window is too far
 
 
 class ExchangeTable(Table, frozen=True):
@@ -154,6 +155,10 @@ class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
 
 
+class MetricsTable(Table, frozen=True):
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # on 127.0.0.1; 0: nothing is served
+
+
 class BotFile(Table, frozen=True):
     """`deploy/bot.toml`, all of it optional."""
 
@@ -162,6 +167,7 @@ class BotFile(Table, frozen=True):
     account: AccountTable = AccountTable()
     guards: GuardsTable = GuardsTable()
     journal: JournalTable = JournalTable()
+    metrics: MetricsTable = MetricsTable()
 
 
 class Secrets(msgspec.Struct, frozen=True):

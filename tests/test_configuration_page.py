@@ -20,6 +20,7 @@ TABLES: dict[str, type[config.Table]] = {
     "account": config.AccountTable,
     "guards": config.GuardsTable,
     "journal": config.JournalTable,
+    "metrics": config.MetricsTable,
 }
 
 

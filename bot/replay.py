@@ -204,7 +204,7 @@ class LedgerCheck:
         self.checks += 1
         self._fills_digest = theirs.fills_digest
         pairs = {
-            "wallet": (ours.wallet, Decimal(theirs.wallet)),
+            "wallet": (ours.wallet, Decimal(theirs.wallet) - Decimal(theirs.transfers)),  # ours knows none
             "realized_pnl": (ours.realized_pnl, Decimal(theirs.realized_pnl)),
             "fees": (ours.fees, Decimal(theirs.fees)),
             "funding": (ours.funding, Decimal(theirs.funding)),

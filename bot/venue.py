@@ -122,6 +122,21 @@ class FundingPaid(msgspec.Struct, frozen=True, kw_only=True):
     income_id: int
 
 
+class Transfer(msgspec.Struct, frozen=True):
+    """A deposit (above zero) or withdrawal of the futures wallet, in USDT."""
+
+    transfer_id: str
+    amount: Decimal
+    at: int
+
+
+class Worth(msgspec.Struct, frozen=True):
+    """What the account is worth, in USDT."""
+
+    wallet: Decimal
+    equity: Decimal  # the wallet with open positions at their marks
+
+
 class FundingDue(msgspec.Struct, frozen=True):
     """The user stream says that funding was booked; the amounts are asked for."""
 

@@ -30,9 +30,22 @@ from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futur
 from bot.clock import Clock
 from bot.config import ExchangeTable, Secrets
 from bot.errors import OperatorError, OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange import answers, wire
+from bot.exchange import account_wire, answers, wire
+from bot.exchange.account_wire import AccountInformation
 from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer, RequestBudget
-from bot.venue import Book, Fill, FundingPaid, OrderKind, OrderReport, OrderRequest, VenuePosition, VenueStatus
+from bot.venue import (
+    Book,
+    Fill,
+    FundingPaid,
+    MarginBracket,
+    OrderKind,
+    OrderReport,
+    OrderRequest,
+    Transfer,
+    VenuePosition,
+    VenueStatus,
+    Worth,
+)
 
 T = TypeVar("T")
 
@@ -186,31 +199,45 @@ class BinanceTrading:
             from_trade_id = found[-1].trade_id + 1
 
     async def funding(self, since: int) -> Sequence[FundingPaid]:
-        found: dict[int, wire.Income] = {}
+        rows = await self._income(since, income_type="FUNDING_FEE")
+        return sorted(_funding(rows), key=lambda paid: (paid.at, paid.income_id))
+
+    async def transfers(self, since: int) -> Sequence[Transfer]:
+        return account_wire.transfers(await self._income(since))
+
+    async def _income(self, since: int, **kind: str) -> list[wire.Income]:
+        """Every row at or after `since`, of one kind or of all; an id counts within its kind."""
+        found: dict[tuple[str, int], wire.Income] = {}
         while True:
             page = await self._ask(
                 READ,
                 _itself,
                 list[wire.Income],
                 self._api.get_income_history,
-                income_type="FUNDING_FEE",
                 start_time=since,
                 limit=PAGE,
+                **kind,
             )
             known = len(found)
-            found |= {row.tran_id: row for row in page}
+            found |= {(row.income_type, row.tran_id): row for row in page}
             if len(page) < PAGE:
-                return sorted(_funding(found.values()), key=lambda paid: (paid.at, paid.income_id))
+                return list(found.values())
             newest = max(row.time for row in page)
             since = newest if len(found) > known and newest > since else newest + 1
 
     async def wallet(self) -> Decimal:
         return await self._ask(READ, _usdt, list[wire.Balance], self._api.futures_account_balance_v3)
 
+    async def worth(self) -> Worth:
+        return await self._ask(READ, AccountInformation.worth, AccountInformation, self._api.account_information_v3)
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         await self._ask(
             WRITE, _itself, wire.LeverageAnswer, self._api.change_initial_leverage, symbol=symbol, leverage=leverage
         )
+
+    async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
+        return await self._ask(READ, _brackets, list[wire.LeverageBrackets], self._api.notional_and_leverage_brackets)
 
     async def check_account(self) -> None:
         account = await self._ask(READ, _itself, wire.AccountConfig, self._api.futures_account_configuration)
@@ -328,6 +355,10 @@ def _fills(rows: list[wire.UserTrade]) -> list[Fill]:
 def _funding(rows: Iterable[wire.Income]) -> list[FundingPaid]:
     """What was paid in USDT; the account may hold positions of its owner's that pay in another asset."""
     return [row.funding_paid() for row in rows if row.asset == "USDT"]
+
+
+def _brackets(rows: list[wire.LeverageBrackets]) -> dict[str, tuple[MarginBracket, ...]]:
+    return {row.symbol: row.margin_brackets() for row in rows}
 
 
 def _usdt(rows: list[wire.Balance]) -> Decimal:

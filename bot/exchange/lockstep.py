@@ -25,6 +25,7 @@ class VenueLedger(msgspec.Struct, frozen=True):
     realized_pnl: str
     fees: str
     funding: str
+    transfers: str = "0"
     fills_digest: str = ""
 
 

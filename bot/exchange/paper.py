@@ -23,11 +23,14 @@ from bot.venue import (
     Fill,
     FundingDue,
     FundingPaid,
+    MarginBracket,
     OrderKind,
     OrderReport,
     OrderRequest,
+    Transfer,
     UserEvent,
     VenuePosition,
+    Worth,
 )
 
 UNKNOWN_ORDER = (-2011, -2013)
@@ -107,12 +110,28 @@ class PaperTrading:
         await anyio.lowlevel.checkpoint()
         return self.engine.wallet
 
+    async def worth(self) -> Worth:
+        await anyio.lowlevel.checkpoint()
+        return Worth(wallet=self.engine.wallet, equity=self.engine.wallet + self.engine.unrealized_pnl())
+
+    async def transfers(self, since: int) -> Sequence[Transfer]:
+        await anyio.lowlevel.checkpoint()
+        return [
+            Transfer(transfer_id=str(row.income_id), amount=row.amount, at=row.at)
+            for row in self.engine.income
+            if row.kind == "TRANSFER" and row.at >= since
+        ]
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         await anyio.lowlevel.checkpoint()
         try:
             self.engine.set_leverage(symbol, leverage)
         except Rejection as rejection:
             raise VenueRejected(rejection.code, rejection.message) from None
+
+    async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
+        await anyio.lowlevel.checkpoint()
+        return {symbol: (bracket,) for symbol, bracket in self.engine.brackets().items()}
 
     async def check_account(self) -> None:
         await anyio.lowlevel.checkpoint()

@@ -5,7 +5,19 @@ from decimal import Decimal
 from typing import Protocol
 
 from bot.messages import Bar, MarkChanged, PriceChanged
-from bot.venue import Book, Fill, FundingPaid, Instrument, OrderReport, OrderRequest, UserEvent, VenuePosition
+from bot.venue import (
+    Book,
+    Fill,
+    FundingPaid,
+    Instrument,
+    MarginBracket,
+    OrderReport,
+    OrderRequest,
+    Transfer,
+    UserEvent,
+    VenuePosition,
+    Worth,
+)
 
 MarketEvent = Bar | PriceChanged | MarkChanged
 
@@ -43,7 +55,19 @@ class TradingPort(Protocol):
         """The USDT wallet balance (without unrealised profit)."""
         ...
 
+    async def worth(self) -> Worth:
+        """Wallet and equity, read at one moment."""
+        ...
+
+    async def transfers(self, since: int) -> Sequence[Transfer]:
+        """Deposits and withdrawals at or after `since`, oldest first."""
+        ...
+
     async def set_leverage(self, symbol: str, leverage: int) -> None: ...
+
+    async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
+        """What maintenance margin and leverage the account gets on each symbol, by rising notional."""
+        ...
 
     async def check_account(self) -> None:
         """Raise OperatorError where the account is in hedge or multi-assets mode or may not trade."""

@@ -19,6 +19,7 @@ from bot.venue import (
     Fill,
     FundingPaid,
     Instrument,
+    MarginBracket,
     OrderReport,
     VenuePosition,
     VenueStatus,
@@ -276,6 +277,30 @@ class ListenKey(Payload, frozen=True, kw_only=True):
 
 
 # ---- REST: market
+
+
+class _Bracket(Payload, frozen=True, kw_only=True):
+    initial_leverage: int
+    notional_cap: Decimal
+    maint_margin_ratio: Decimal
+    cum: Decimal
+
+
+class LeverageBrackets(Payload, frozen=True, kw_only=True):
+    symbol: str
+    brackets: list[_Bracket]
+
+    def margin_brackets(self) -> tuple[MarginBracket, ...]:
+        found = (
+            MarginBracket(
+                notional_cap=row.notional_cap,
+                maintenance_rate=row.maint_margin_ratio,
+                amount=row.cum,
+                max_leverage=row.initial_leverage,
+            )
+            for row in self.brackets
+        )
+        return tuple(sorted(found, key=lambda bracket: bracket.notional_cap))
 
 
 class ServerTime(Payload, frozen=True, kw_only=True):

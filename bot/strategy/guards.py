@@ -18,6 +18,7 @@ from bot.config import GuardsTable
 from bot.messages import FilterVerdict, GuardState, GuardTrip
 from bot.strategy.reasons import Reason
 from bot.strategy.verdicts import ALLOWED, GUARDS
+from bot.venue import Transfer
 
 DAY_DRAWDOWN, DRAWDOWN, DAILY_LOSS, LOSING_STREAK = "day_drawdown", "drawdown", "daily_loss", "losing_streak"
 NAMES = (DAY_DRAWDOWN, DRAWDOWN, DAILY_LOSS, LOSING_STREAK)  # the first tripped one of them is the reason
@@ -52,14 +53,6 @@ class GuardRules(msgspec.Struct, frozen=True, kw_only=True):
     def streak(self) -> int:
         """How many losses in a row trip the streak; 0 where it is off."""
         return next((int(guard.limit) for guard in self.guards if guard.name == LOSING_STREAK), 0)
-
-
-class Transfer(msgspec.Struct, frozen=True):
-    """A deposit (above zero) or withdrawal."""
-
-    transfer_id: str
-    amount: Decimal
-    at: int
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

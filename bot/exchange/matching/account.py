@@ -1,8 +1,8 @@
 """The account's money: netting, cost basis, realized profit, fees, funding. All amounts are USDT.
 
 Two roundings exist and no others, both to eight decimals, half to even: the share of the cost basis that leaves with
-a partial close, and each fee or funding payment. So `wallet == start + realized - fees + funding` holds exactly, and
-whatever a partial close rounded away is still in the cost basis and comes back with the last close.
+a partial close, and each fee or funding payment. So `wallet == start + realized - fees + funding + transfers` holds
+exactly, and whatever a partial close rounded away is still in the cost basis and comes back with the last close.
 """
 
 import itertools
@@ -53,6 +53,7 @@ class Account:
         self.realized_pnl = ZERO
         self.fees = ZERO
         self.funding = ZERO
+        self.transfers = ZERO
         self.income: list[Income] = []
         self._ids = itertools.count(1)
 
@@ -69,6 +70,11 @@ class Account:
         self.wallet += amount
         self.funding += amount
         self._note(symbol, "FUNDING_FEE", amount, at)
+
+    def book_transfer(self, amount: Decimal, at: int) -> None:
+        self.wallet += amount
+        self.transfers += amount
+        self._note("", "TRANSFER", amount, at)
 
     def _note(self, symbol: str, kind: str, amount: Decimal, at: int, trade_id: int | None = None) -> None:
         self.income.append(

@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from bot.exchange.matching import rules
 from bot.exchange.matching.account import Account, money
 from bot.exchange.matching.levels import Market
 from bot.exchange.matching.records import (
@@ -26,7 +27,7 @@ from bot.exchange.matching.records import (
     Rejection,
     Settings,
 )
-from bot.venue import Fill, Instrument, VenueStatus
+from bot.venue import Fill, Instrument, MarginBracket, VenueStatus
 
 FIRST_ORDER_ID = 100_000_000_001  # real ids need more than 32 bits
 FIRST_ALGO_ID = 1_000_000_000_000_001
@@ -79,7 +80,8 @@ class Books:
         self.settings = settings
         self.fills: list[Fill] = []
         self._account = Account(list(instruments), wallet)
-        self._markets = {symbol: Market(rules, settings.default_leverage) for symbol, rules in instruments.items()}
+        leverage = settings.default_leverage
+        self._markets = {symbol: Market(instrument, leverage) for symbol, instrument in instruments.items()}
         self._orders: Shelf[Order] = Shelf()
         self._algos: Shelf[Algo] = Shelf()
         self._events: list[EngineEvent] = []
@@ -96,6 +98,16 @@ class Books:
     def algos(self) -> Mapping[int, Algo]:
         """Conditional orders by id, open and closed."""
         return self._algos.all
+
+    def brackets(self) -> dict[str, MarginBracket]:
+        """By symbol, the same for all: the engine knows one maintenance ratio and one highest leverage."""
+        bracket = MarginBracket(
+            notional_cap=rules.LARGEST_NOTIONAL,
+            maintenance_rate=self.settings.maintenance_ratio,
+            amount=ZERO,
+            max_leverage=rules.MAX_LEVERAGE,
+        )
+        return dict.fromkeys(self._markets, bracket)
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         return [order for order in self._orders.open() if symbol in (None, order.symbol)]
@@ -119,8 +131,12 @@ class Books:
 
     @property
     def wallet(self) -> Decimal:
-        """start + realized_pnl - fees + funding, exactly."""
+        """start + realized_pnl - fees + funding + transfers, exactly."""
         return self._account.wallet
+
+    @property
+    def transfers(self) -> Decimal:
+        return self._account.transfers
 
     @property
     def income(self) -> list[Income]:

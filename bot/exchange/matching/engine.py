@@ -151,6 +151,11 @@ class Engine(Admission):
         self._write_account("FUNDING_FEE", symbol, amount)
         return amount
 
+    def transfer(self, amount: Decimal) -> None:
+        """Deposit, or withdraw where `amount` is below zero; the wallet may go below what its positions need."""
+        self._account.book_transfer(amount, self.now)
+        self._write_account("DEPOSIT" if amount > 0 else "WITHDRAW", "", amount)
+
     def _accept(
         self,
         *,

@@ -159,8 +159,8 @@ class Income(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the wallet."""
 
     income_id: int
-    symbol: str
-    kind: str  # REALIZED_PNL | COMMISSION | FUNDING_FEE
+    symbol: str  # empty for a transfer
+    kind: str  # REALIZED_PNL | COMMISSION | FUNDING_FEE | TRANSFER
     amount: Decimal  # negative: we paid
     at: int
     trade_id: int | None = None
@@ -185,8 +185,8 @@ class OrderUpdated(msgspec.Struct, frozen=True, kw_only=True):
 
 class AccountUpdated(msgspec.Struct, frozen=True, kw_only=True):
     at: int
-    reason: str  # ORDER | FUNDING_FEE
-    symbol: str
+    reason: str  # ORDER | FUNDING_FEE | DEPOSIT | WITHDRAW
+    symbol: str  # empty for a transfer
     wallet: Decimal
     balance_change: Decimal  # without profit and commission, so 0 for ORDER
     positions: tuple[NetPosition, ...] = ()  # those that changed

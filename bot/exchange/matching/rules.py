@@ -10,6 +10,7 @@ CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 MAX_OPEN_ORDERS = 200  # per symbol
 MAX_OPEN_ALGOS = 200  # per account
 MAX_LEVERAGE = 125
+LARGEST_NOTIONAL = Decimal(1_000_000_000)
 TIMES_IN_FORCE = frozenset({"GTC", "IOC", "FOK", "GTX"})
 BPS = Decimal(10_000)
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import ZERO, NetPosition
 from bot.exchange.simulator.payloads import ASSET, Shape, text
+from bot.venue import MarginBracket
 
 
 class AccountFigures:
@@ -122,4 +123,16 @@ def _account_position(position: NetPosition, figures: AccountFigures, at: int) -
         "initialMargin": margin(figures.initial_margin(position)),
         "maintMargin": margin(figures.maintenance_margin(position)),
         "updateTime": at,
+    }
+
+
+def bracket_shape(bracket: MarginBracket) -> Shape:
+    """A row of `leverageBracket`, whose amounts are numbers and no texts."""
+    return {
+        "bracket": 1,
+        "initialLeverage": bracket.max_leverage,
+        "notionalCap": int(bracket.notional_cap),
+        "notionalFloor": 0,
+        "maintMarginRatio": float(bracket.maintenance_rate),
+        "cum": float(bracket.amount),
     }

@@ -13,7 +13,6 @@ from bot.exchange.simulator.rest import Call, Route, Routes, malformed
 from bot.exchange.simulator.world import World
 
 WEEK_MS = 7 * DAY_MS
-LARGEST_NOTIONAL = 1_000_000_000
 
 
 def account(world: World, call: Call) -> Shape:
@@ -52,23 +51,18 @@ def symbol_config(world: World, call: Call) -> list[Shape]:
             "marginType": "CROSSED",
             "isAutoAddMargin": False,
             "leverage": world.engine.leverage(symbol),
-            "maxNotionalValue": str(LARGEST_NOTIONAL),
+            "maxNotionalValue": str(rules.LARGEST_NOTIONAL),
         }
         for symbol in call.symbols(world)
     ]
 
 
 def leverage_bracket(world: World, call: Call) -> list[Shape]:
-    """One bracket: the engine knows one maintenance ratio and one highest leverage."""
-    bracket = {
-        "bracket": 1,
-        "initialLeverage": rules.MAX_LEVERAGE,
-        "notionalCap": LARGEST_NOTIONAL,
-        "notionalFloor": 0,
-        "maintMarginRatio": float(world.settings.maintenance_ratio),
-        "cum": 0.0,
-    }
-    return [{"symbol": symbol, "notionalCoef": 1.0, "brackets": [bracket]} for symbol in call.symbols(world)]
+    known = world.engine.brackets()
+    return [
+        {"symbol": symbol, "notionalCoef": 1.0, "brackets": [account_payloads.bracket_shape(known[symbol])]}
+        for symbol in call.symbols(world)
+    ]
 
 
 def commission_rate(world: World, call: Call) -> Shape:
@@ -102,7 +96,7 @@ def set_leverage(world: World, call: Call) -> Shape:
     if leverage != before:
         world.publish_user("ACCOUNT_CONFIG_UPDATE", payloads.leverage_event(symbol, leverage, world.now))
         world.log.add(world.now, "leverage", symbol=symbol, leverage=leverage)
-    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(LARGEST_NOTIONAL)}
+    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(rules.LARGEST_NOTIONAL)}
 
 
 def set_margin_type(world: World, call: Call) -> Shape:

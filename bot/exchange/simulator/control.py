@@ -7,14 +7,21 @@ import anyio
 import msgspec
 from aiohttp import web
 
+from bot.exchange.matching.account import money
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
 from bot.exchange.simulator.world import World
+
+LARGEST_TRANSFER = 1_000_000_000  # USDT
 
 
 class PriceOrder(msgspec.Struct, forbid_unknown_fields=True):
     symbol: str
     price: str
+
+
+class TransferOrder(msgspec.Struct, forbid_unknown_fields=True):
+    amount: str  # USDT; below zero: a withdrawal
 
 
 class DisconnectOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +47,7 @@ class Control:
         app.router.add_get("/_sim/ledger", self.ledger)
         app.router.add_get("/_sim/log", self.log)
         app.router.add_post("/_sim/price", self.price)
+        app.router.add_post("/_sim/transfer", self.transfer)
         app.router.add_post("/_sim/disconnect", self.disconnect)
         app.router.add_post("/_sim/mute", self.mute)
         app.router.add_post("/_sim/stop", self.stop)
@@ -58,16 +66,22 @@ class Control:
 
     async def price(self, request: web.Request) -> web.Response:
         order = await _read(request, PriceOrder)
-        try:
-            price = Decimal(order.price)
-        except InvalidOperation:
-            raise web.HTTPBadRequest(text="price: a number as text") from None
+        price = _number("price", order.price)
         instrument = self._world.market.instruments.get(order.symbol)
         if instrument is None:
             raise web.HTTPBadRequest(text="symbol: one that is played")
-        if not price.is_finite() or price <= 0 or price % instrument.tick_size:
+        if price <= 0 or price % instrument.tick_size:
             raise web.HTTPBadRequest(text=f"price: above 0, a multiple of {instrument.tick_size}")
         self._world.set_price(order.symbol, price)
+        await self._world.hub.flush()
+        return _json({})
+
+    async def transfer(self, request: web.Request) -> web.Response:
+        order = await _read(request, TransferOrder)
+        amount = _number("amount", order.amount)
+        if not 0 < abs(amount) < LARGEST_TRANSFER or amount != money(amount):
+            raise web.HTTPBadRequest(text=f"amount: other than 0, below {LARGEST_TRANSFER}, at most 8 decimals")
+        self._world.transfer(amount)
         await self._world.hub.flush()
         return _json({})
 
@@ -95,6 +109,16 @@ async def _read(request: web.Request, kind: type[Any]) -> Any:
         return msgspec.json.decode(await request.read(), type=kind)
     except msgspec.DecodeError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def _number(what: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite():
+        raise web.HTTPBadRequest(text=f"{what}: a number as text")
+    return value
 
 
 def _json(shape: Any) -> web.Response:

@@ -40,6 +40,8 @@ class TruthLog:
                 algo_id=algo.algo_id,
                 reason=algo.reject_reason,
             )
+        elif event.reason in ("DEPOSIT", "WITHDRAW"):
+            self.add(event.at, "transfer", amount=plain(event.balance_change))
         elif event.reason == "FUNDING_FEE":
             self.add(event.at, "funding", symbol=event.symbol, amount=plain(event.balance_change))
 
@@ -139,6 +141,7 @@ class Ledger:
             "realized_pnl": plain(engine.realized_pnl),
             "fees": plain(engine.fees),
             "funding": plain(engine.funding),
+            "transfers": plain(engine.transfers),
         }
         return summary | {"fills_digest": self.digest()} if digest else summary
 

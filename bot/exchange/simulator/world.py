@@ -103,7 +103,8 @@ class World:
         """Tell the log and the user stream what the engine did since the last time."""
         for event in self.engine.take_events():
             self.log.note(event)
-            self.cover.measure(_symbol_of(event))
+            if symbol := _symbol_of(event):
+                self.cover.measure(symbol)
             self._publish_user(event)
 
     def publish_user(self, event: str, shape: dict[str, Any]) -> None:
@@ -117,6 +118,11 @@ class World:
         self.equity.see(self.now, self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
+
+    def transfer(self, amount: Decimal) -> None:
+        """Deposit, or withdraw where `amount` is below zero, and tell the account's stream."""
+        self.engine.transfer(amount)
+        self.settle()
 
     def publish_marks(self) -> None:
         """Repeat the mark prices, as the real exchange does each second: nobody need wait for the next price."""
@@ -247,6 +253,7 @@ class World:
 
 
 def _symbol_of(event: EngineEvent) -> str:
+    """Empty for a transfer."""
     if isinstance(event, OrderUpdated):
         return event.order.symbol
     return event.algo.symbol if isinstance(event, AlgoUpdated) else event.symbol

@@ -16,6 +16,10 @@ pytestmark = pytest.mark.anyio
         ("price", {"symbol": "BTCUSDT", "price": "NaN"}),
         ("price", {"symbol": "BTCUSDT", "price": "much"}),
         ("price", {"symbol": "BTCUSDT"}),
+        ("transfer", {"amount": "0"}),
+        ("transfer", {"amount": "0.000000001"}),
+        ("transfer", {"amount": "1e300"}),
+        ("transfer", {"amount": "NaN"}),
         ("disconnect", {"route": "elsewhere"}),
         ("mute", {"name": "btcusdt@kline_1h"}),
     ],
@@ -47,6 +51,25 @@ async def test_a_fall_below_the_peak_is_reported_as_drawdown(running: Any) -> No
         await exchange.control("price", {"symbol": "BTCUSDT", "price": str((last / 2).quantize(Decimal("0.1")))})
         report = await exchange.control("report")
         assert report["max_drawdown"] == pytest.approx(float(last * Decimal("0.1005") / 2 / 10_000), rel=0.02)
+
+
+async def test_a_transfer_moves_the_wallet_and_is_told_as_income_and_on_the_accounts_stream(running: Any) -> None:
+    async with running() as exchange:
+        await exchange.market("BTCUSDT", "BUY", "0.010")
+        before = (await exchange.control("ledger"))["wallet"]
+        for amount in ("500.25", "-200"):
+            await exchange.control("transfer", {"amount": amount})
+        ledger = await exchange.control("ledger")
+        assert Decimal(ledger["wallet"]) - Decimal(before) == Decimal(ledger["transfers"]) == Decimal("300.25")
+        _, income = await exchange.signed("GET", "/fapi/v1/income", incomeType="TRANSFER")
+        assert [(row["symbol"], row["income"], row["asset"]) for row in income] == [
+            ("", "500.25", "USDT"),
+            ("", "-200", "USDT"),
+        ]
+        assert [entry["amount"] for entry in await exchange.control("log") if entry["what"] == "transfer"] == [
+            "500.25",
+            "-200",
+        ]
 
 
 async def test_hedge_mode_can_be_met_and_trades_nothing(running: Any) -> None:

@@ -3,7 +3,7 @@ answer does not fit the SDK's strict models, the SDK warns."""
 
 import functools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,10 @@ from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebS
 from binance_common.errors import BadRequestError, NotFoundError, TooManyRequestsError, UnauthorizedError
 from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import DerivativesTradingUsdsFutures
 
-from bot.clock import HOUR_MS, MINUTE_MS
+from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
+from bot.config import ExchangeTable, Secrets
+from bot.exchange.answers import RequestBudget
+from bot.exchange.binance import BinanceTrading
 
 pytestmark = pytest.mark.anyio
 ENTRY = {
@@ -222,6 +225,21 @@ async def test_leverage_and_account_settings_are_told_and_changed(trading: Any) 
         assert (await sdk("user_commission_rate", symbol="BTCUSDT"))["takerCommissionRate"] == "0.0005"
         assert (await sdk("notional_and_leverage_brackets", symbol="BTCUSDT"))[0]["brackets"][0]["bracket"] == 1
         assert [row["limit"] for row in await sdk("query_user_rate_limit")] == [1200, 300]
+
+
+async def test_the_port_reads_what_the_account_is_worth_and_what_was_moved(running: Any) -> None:
+    async with running() as exchange:
+        world = exchange.simulator.world
+        clock, budget = ReplayClock(world.now), RequestBudget()
+        secrets, table = Secrets("sim-key", "sim-secret"), ExchangeTable()
+        with closing(BinanceTrading(secrets, exchange.addresses.rest_url, clock, table, budget)) as port:
+            await exchange.market("BTCUSDT", "BUY", "0.010")
+            world.set_price("BTCUSDT", world.quotes["BTCUSDT"].last + 100)
+            world.transfer(Decimal(-200))
+            told = await port.worth()
+            assert told.wallet == world.engine.wallet
+            assert told.equity == world.engine.wallet + world.engine.unrealized_pnl() != told.wallet
+            assert [(moved.amount, moved.at) for moved in await port.transfers(world.now)] == [(-200, world.now)]
 
 
 async def test_prices_and_funding_are_told(trading: Any) -> None:

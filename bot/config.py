@@ -106,6 +106,7 @@ class ModelTable(Table, frozen=True):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Annotated[int, msgspec.Meta(ge=0, le=1_024)] = 0  # 0: torch's own choice
     deadline_seconds: Positive = 120.0
+    memory_limit_mb: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0  # of the whole process; 0: no ceiling
     max_input_distance: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)] = 0.0  # 0: no window is too far
 
 

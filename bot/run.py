@@ -17,13 +17,12 @@ from bot.app import Parts, Session
 from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
-from bot.forecast.engine import Engine, Prediction
-from bot.forecast.serving import Change
+from bot.forecast.memory import Ceiling
+from bot.forecast.serving import Serving
 from bot.journal.connection import open_journal, whereabouts
 from bot.journal.queries import Queries
 from bot.journal.records import Records
 from bot.journal.store import Store
-from bot.messages import Floats
 from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
@@ -34,24 +33,6 @@ from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
 from bot.venues import REPLAY, VENUES, SimulatorReport, open_venue
-
-
-class BaseOnly:
-    """Serves the base to every tier."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.context = engine.context
-
-    def refresh(self) -> Sequence[Change]:
-        return ()
-
-    def serving(self, tier: str) -> str:
-        return self._engine.checkpoint
-
-    def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
-        return self._engine.forecast(closes, horizon)
-
 
 STARTS = "starts"  # fact: how often this journal's bot was started
 
@@ -94,7 +75,7 @@ async def _run(options: RunOptions) -> int:
     logs.configure(logs.log_file(options.state))
     console = Console(stderr=True)
     console.print(f"loading the model {settings.model.base} ...", style="dim", soft_wrap=True)
-    loaded = await anyio.to_thread.run_sync(_load_model, options, settings)
+    loaded, serving = await anyio.to_thread.run_sync(_load_model, options, settings, variants)
     await anyio.to_thread.run_sync(exits.prepare)
     console.print("opening the journal ...", style="dim", soft_wrap=True)
     async with open_journal(options.state, settings.journal, os.environ) as pool:
@@ -106,7 +87,7 @@ async def _run(options: RunOptions) -> int:
             settings=settings,
             variants=variants,
             symbols=symbols,
-            model=BaseOnly(loaded.engine),
+            model=serving,
             store=store,
             records=Records(pool),
             bars=options.state / "bars" / options.venue,
@@ -218,15 +199,21 @@ async def _facts(
     )
 
 
-def _load_model(options: RunOptions, settings: BotFile) -> Loaded:
-    return load(
+def _load_model(options: RunOptions, settings: BotFile, variants: Sequence[Variant]) -> tuple[Loaded, Serving]:
+    """The base, and beside it what each tier is to run on."""
+    directory, live = options.checkpoints or CHECKPOINTS, options.venue == "live"
+    ceiling = Ceiling(settings.model.memory_limit_mb)
+    loaded = load(
         settings.model.base,
-        options.checkpoints or CHECKPOINTS,
+        directory,
         context=settings.model.context,
         dtype=settings.model.dtype,
         threads=settings.model.threads,
-        live=options.venue == "live",
+        live=live,
+        ceiling=ceiling,
     )
+    choices = {variant.tier: variant.checkpoint for variant in variants}
+    return loaded, Serving(loaded, directory, choices, ceiling, live=live)
 
 
 def _view_console(options: RunOptions) -> Console:

@@ -71,7 +71,7 @@ class TierTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What a tier gives to its variants; a variant's file overrides single keys."""
 
     name: str
-    checkpoint: str  # directory below `checkpoints/<tier>/`, or "base"
+    checkpoint: str  # "active": what is activated in `checkpoints/<tier>/`; "base": always the base; or one id there
     threshold_pct: float  # |predicted return| that a signal needs, in percent
     margin_usdt: float
     leverage: int

@@ -20,8 +20,6 @@ from bot.strategy.templates import resolve_caps, resolve_exits, resolve_leverage
 
 ValueT = TypeVar("ValueT")
 
-BASE = "base"  # the only checkpoint served so far: the base model without an adapter
-
 Judge = Callable[[Candidate, Options], FilterVerdict]
 Propose = Callable[[Candidate, Options], EntryPlan | str]
 
@@ -90,11 +88,6 @@ def resolve(
     tier = _named(source, "variant.tier", table.tier, plugins.tiers, "tier")
     resolver = Resolver(source, tier)
     _note_variant(resolver, file, written)
-    if tier.checkpoint != BASE:
-        raise resolver.fault(
-            "variant.tier",
-            f"tier '{tier.name}' names the checkpoint '{tier.checkpoint}'; expected '{BASE}', no other is served",
-        )
     threshold = resolver.needed("variant.threshold_pct", table.threshold_pct, tier.threshold_pct)
     margin = resolver.needed("sizing.margin_usdt", file.sizing.margin_usdt, tier.margin_usdt)
     leverage = resolve_leverage(resolver, file.sizing)

@@ -11,7 +11,7 @@ FRIDAY = 4
 def tier() -> TierTemplate:
     return TierTemplate(
         name="t1",
-        checkpoint="base",
+        checkpoint="active",
         threshold_pct=0.2,
         margin_usdt=500,
         leverage=10,

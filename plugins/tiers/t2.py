@@ -10,7 +10,7 @@ HOUR_MS = 3_600_000
 def tier() -> TierTemplate:
     return TierTemplate(
         name="t2",
-        checkpoint="base",
+        checkpoint="active",
         threshold_pct=0.75,
         margin_usdt=375,
         leverage=10,

@@ -13,7 +13,7 @@ HOUR_MS = 3_600_000
 def tier() -> TierTemplate:
     return TierTemplate(
         name="t3",
-        checkpoint="base",
+        checkpoint="active",
         threshold_pct=1.0,
         margin_usdt=100,
         leverage=10,

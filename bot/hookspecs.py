@@ -38,6 +38,13 @@ class Categories(msgspec.Struct, frozen=True, kw_only=True):
     measures: Mapping[str, float | None]  # what was voted on
 
 
+class Recent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a variant did on one symbol before; ms UTC, None: never."""
+
+    last_entry_at: int | None = None  # the first fill of its newest entry, or when one that still rests was sent
+    last_loss_at: int | None = None  # when its newest losing position closed, costs and funding counted
+
+
 class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One signal that passed its tier's threshold, as filters and entries see it."""
 
@@ -53,6 +60,7 @@ class Candidate(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     rsi: float  # RSI(14) of the closes
     atr: float  # ATR(14), in price units
     categories: Categories
+    recent: Recent
 
 
 class RiskTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import msgspec
 import talib
 
 from bot.hookspecs import Categories
@@ -127,9 +128,7 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
         "rsi": rsi,
         "stochastic_k": indicators.stochastic(bars),
         "roc_pct": talib.ROC(close, timeperiod=10)[-1],
-        "adx": talib.ADX(high, low, close, timeperiod=14)[-1],
-        "plus_di": talib.PLUS_DI(high, low, close, timeperiod=14)[-1],
-        "minus_di": talib.MINUS_DI(high, low, close, timeperiod=14)[-1],
+        **_directional(bars),
         "aroon_up": aroon_up[-1],
         "aroon_down": aroon_down[-1],
         "slope": talib.LINEARREG_SLOPE(close, timeperiod=14)[-1],
@@ -142,6 +141,11 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
         "donchian_low": talib.MIN(low[:-1], timeperiod=20)[-1],
     }
     return {name: float(value) if math.isfinite(value) else None for name, value in measures.items()}
+
+
+def _directional(bars: Bars) -> dict[str, float]:
+    movement = indicators.directional_movement(bars)
+    return {} if movement is None else msgspec.structs.asdict(movement)
 
 
 def _volume(bars: Bars) -> dict[str, float]:

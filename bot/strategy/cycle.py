@@ -10,7 +10,7 @@ import msgspec
 
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.errors import PluginFault
-from bot.hookspecs import Candidate, Categories
+from bot.hookspecs import Candidate, Categories, Recent
 from bot.messages import (
     Bars,
     EntryIntent,
@@ -54,6 +54,7 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     funding_rate: Decimal | None = None  # that the next payment will be made at, as known now
     next_funding_at: int | None = None
     guards: GuardState = GuardState()
+    recent: Recent = Recent()
 
 
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
@@ -141,6 +142,7 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
         rsi=draft.rsi,
         atr=draft.atr,
         categories=categories,
+        recent=seen.recent,
     )
 
 

@@ -47,6 +47,24 @@ def stochastic(bars: Bars) -> float:
     return float(slow_k[-1])
 
 
+class DirectionalMovement(msgspec.Struct, frozen=True):
+    """Wilder's indices, each 0 … 100."""
+
+    adx: float
+    plus_di: float
+    minus_di: float
+
+
+def directional_movement(bars: Bars, period: int = PERIOD) -> DirectionalMovement | None:
+    """How strongly (ADX) and which way (+DI against -DI) the bars move; None with fewer than 2 x `period` bars."""
+    if len(bars) < 2 * period:
+        return None
+    indices = (talib.ADX, talib.PLUS_DI, talib.MINUS_DI)
+    return DirectionalMovement(
+        *(float(index(bars.high, bars.low, bars.close, timeperiod=period)[-1]) for index in indices)
+    )
+
+
 @cache
 def ramp(count: int) -> Floats:
     """0, 1, 2 ...: the time that a regression runs over."""

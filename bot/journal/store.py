@@ -15,7 +15,17 @@ from bot.venue import Fill, FundingPaid, Leg, OrderRequest, OrderRow
 AttributedFill = tuple[Fill, str | None, Leg | None]
 Row = tuple[Any, ...]
 VENUE = "venue"  # fact: whose journal this is
-_EMPTIED = ("signal_log", "positions", "orders", "fills", "funding", "bot_events", "daily_log", "account")
+_EMPTIED = (
+    "signal_log",
+    "positions",
+    "orders",
+    "fills",
+    "funding",
+    "bot_events",
+    "daily_log",
+    "account",
+    "guard_releases",
+)
 
 _REQUEST = ("symbol", "kind", "buy", "quantity", "price", "trigger_price", "reduce_only", "post_only")
 _ORDER = (

@@ -12,6 +12,7 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from bot.clock import MINUTE_MS, Alarm, Clock
+from bot.hookspecs import Recent
 from bot.messages import (
     Bar,
     BarClosed,
@@ -24,6 +25,8 @@ from bot.messages import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
+    GuardsChanged,
+    GuardState,
     MarkChanged,
     PositionChanged,
     ReturnKnown,
@@ -40,6 +43,7 @@ from bot.strategy.variant import Variant
 from bot.strategy.window import Appended, BarBuffer, make_window, tail, upto
 from bot.streams import Stream
 from bot.variants.exposure import Exposed
+from bot.variants.recents import Place, Recents
 from bot.venue import Instrument
 
 LATE_MS = MINUTE_MS  # a cycle that is come to later than this is refused
@@ -59,6 +63,7 @@ VariantsMessage = (
     | PositionChanged
     | SignalOutcome
     | TradingStateChanged
+    | GuardsChanged
 )
 VariantsNews = Signal | ReturnKnown | BotEvent
 
@@ -94,6 +99,8 @@ class VariantsActor:
         clock: Clock,
         state: TradingState,
         *,
+        guards: GuardState = GuardState(),
+        recent: Mapping[Place, Recent],
         request: Callable[[ForecastsDue], Awaitable[None]],
         journal: Callable[[VariantsNews], Awaitable[None]],
         enter: Callable[[EntryIntent], Awaitable[None]],
@@ -104,9 +111,11 @@ class VariantsActor:
         self._inbox = inbox
         self._clock = clock
         self._state = state
+        self._guards = guards
         self._request, self._journal, self._enter = request, journal, enter
         self._alarm = Alarm(clock)
         self._exposed = Exposed()
+        self._recents = Recents(recent)
         self._marks: dict[str, MarkChanged] = {}
         self._due: dict[str, int] = {}
         self._pending: dict[int, _Cycle] = {}
@@ -148,12 +157,16 @@ class VariantsActor:
                 await self._on_forecasts(message)
             case PositionChanged(position):
                 self._exposed.changed(position)
+                self._recents.changed(position)
             case SignalOutcome(signal_id=signal_id, fill_status="denied"):
                 self._exposed.denied(signal_id)
+                self._recents.denied(signal_id)
             case SignalOutcome():
                 pass
             case TradingStateChanged(state):
                 self._state = state
+            case GuardsChanged(guards):
+                self._guards = guards
 
     async def _on_bar(self, bar: Bar) -> None:
         buffer = self._buffers.get(bar.symbol)
@@ -251,12 +264,15 @@ class VariantsActor:
                 mark_price=self._mark(symbol, now),
                 instrument=self._instruments.get(symbol),
                 state=self._state,
+                guards=self._guards,
                 checkpoint=self._served.get(cycle.variant.tier),
+                recent=self._recents.of(cycle.variant.name, symbol),
             )
             signal, intent = decide(cycle.variant, seen, self._exposed.at(now))
             await self._journal(signal)
             if intent is not None:
                 self._exposed.sent(intent)
+                self._recents.sent(intent)
                 await self._enter(intent)
 
     def _mark(self, symbol: str, now: int) -> Decimal | None:

@@ -47,6 +47,7 @@ from bot.variants.recents import Place, Recents
 from bot.venue import Instrument
 
 LATE_MS = MINUTE_MS  # a cycle that is come to later than this is refused
+UNGUARDED = GuardState()
 SPARE_BARS = 300  # kept beyond the context, so that a restart still learns the returns of the last days
 
 
@@ -99,7 +100,7 @@ class VariantsActor:
         clock: Clock,
         state: TradingState,
         *,
-        guards: GuardState = GuardState(),
+        guards: GuardState = UNGUARDED,
         recent: Mapping[Place, Recent],
         request: Callable[[ForecastsDue], Awaitable[None]],
         journal: Callable[[VariantsNews], Awaitable[None]],

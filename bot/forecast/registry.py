@@ -12,12 +12,15 @@ from bot.errors import ModelRefused
 from bot.forecast.checkpoints import MANIFEST, Count, DataUsed, Record, Sha256, StretchScore
 from bot.forecast.distance import InputStats
 
+ADAPTER = "adapter.safetensors"  # by custom; the manifest names the file
 BASE = "base"  # activated: the base itself, without an adapter
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(safetensors|pt)")
 MANIFEST_LIMIT = 4_000_000  # bytes
 LARGEST_RANK = 256
 
+Rank = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_RANK)]
+Alpha = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Method = Literal["dora", "lora", "full"]
 Target = Literal["qkv_proj", "out", "ff0", "ff1"]
 
@@ -29,8 +32,8 @@ class CheckpointManifest(Record, frozen=True, kw_only=True):
     base: str
     base_sha256: Sha256
     method: Method
-    rank: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_RANK)] | None = None  # null for full
-    alpha: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None  # the update is scaled by alpha / rank
+    rank: Rank | None = None  # null for full
+    alpha: Alpha | None = None  # the update is scaled by alpha / rank
     targets: tuple[Target, ...] = ()
     layers: tuple[Annotated[int, msgspec.Meta(ge=0, le=9_999)], ...] | None = None  # null: all
     file: str

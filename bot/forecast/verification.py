@@ -96,6 +96,8 @@ def _check_hash(manifest: CheckpointManifest, digest: str) -> None:
 
 def assemble(tensors: Mapping[str, Tensor], *, method: Literal["dora", "lora"], rank: int, alpha: float) -> RawAdapter:
     """An adapter of tensors under our names (layers.3.ff0.lora_A) or peft's. ModelRefused names the odd one."""
+    if not tensors:
+        raise ModelRefused("it holds no tensor")
     parts: dict[tuple[int, str], dict[str, Tensor]] = {}
     prefixes: set[str] = set()
     for name, tensor in tensors.items():

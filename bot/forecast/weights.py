@@ -18,15 +18,16 @@ from bot.errors import ModelRefused
 
 HEADER_LIMIT = 1_000_000  # bytes; a 200M's header takes 30 kB
 PICKLE_LIMIT = 16_000_000  # bytes of a .pt file's pickle, which holds names and shapes only
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES: dict["Kind", torch.dtype] = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 WRAPPERS = ("state_dict", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and the package's wrapper class
 
+Kind = Literal["F32", "F16", "BF16"]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dtype: Literal["F32", "F16", "BF16"]
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dtype: Kind
     shape: Annotated[tuple[Natural, ...], msgspec.Meta(max_length=8)]
     data_offsets: tuple[Natural, Natural]
 
@@ -125,6 +126,28 @@ def _check_places(entries: Mapping[str, _Entry], size: int, start: int) -> None:
         at = end
     if at != size:
         raise ModelRefused(f"its tensors end at {at} of {size} bytes: truncated, or something is behind them")
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, one tensor at a time, so that a mapped set of weights passes through."""
+    kinds = {dtype: name for name, dtype in DTYPES.items()}
+    entries: dict[str, _Entry] = {}
+    facts = {name: (kinds.get(tensor.dtype, "F32"), tuple(tensor.shape)) for name, tensor in tensors.items()}
+    at = 0
+    for name in sorted(facts, key=lambda name: (-DTYPES[facts[name][0]].itemsize, name)):  # keeps each one aligned
+        dtype, shape = facts[name]
+        end = at + math.prod(shape) * DTYPES[dtype].itemsize
+        entries[name] = _Entry(dtype=dtype, shape=shape, data_offsets=(at, end))
+        at = end
+    header = msgspec.json.encode(entries)
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for name, entry in entries.items():
+            plain = tensors[name].detach().to(DTYPES[entry.dtype]).contiguous().reshape(-1)
+            file.write(plain.view(torch.uint8).numpy().data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class WeightsFile(msgspec.Struct, frozen=True, kw_only=True):

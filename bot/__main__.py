@@ -85,14 +85,15 @@ def check(
     paths: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     config: Config = None,
     plugins: PluginFolders = [],  # noqa: B006  # as above
+    everything: Annotated[bool, typer.Option("--all", help="Every key, for each of many variants too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Validate files and plugins, and print each variant with every default and where it comes from."""
+    """Validate files and plugins. Print the variants side by side, or one with every key and where it comes from."""
+    from bot.commands.check import check as resolve_all
     from bot.commands.output import configure_logs
-    from bot.variants.check import check as resolve_all
 
     configure_logs()
-    resolve_all(paths or [DEFAULT_VARIANTS], config_path(config), plugins, as_json)
+    resolve_all(paths or [DEFAULT_VARIANTS], config_path(config), plugins, as_json=as_json, everything=everything)
 
 
 @app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
@@ -166,6 +167,18 @@ def model(
     from bot.commands.model import print_model
 
     print_model(config_path(config), checkpoints, base, as_json)
+
+
+@app.command(short_help="Tell what the models said lately, and which variants can never trade.")
+def health(
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what the models said in the journal's last 7 days: refused, spread, and thresholds out of reach ("dead")."""
+    from bot.commands.health import print_health
+
+    print_health(state, config_path(config), as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

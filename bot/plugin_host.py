@@ -198,13 +198,14 @@ def _template(one: _Found, function: Callable[..., object]) -> TierTemplate:
         raise _refused(one, fault.reason) from fault
     if template.name != one.name:
         raise _refused(one, f"its template is named '{template.name}'; it must carry the plugin's name")
-    numbers = {key: value for key, value in msgspec.structs.asdict(template.exits).items() if value is not None}
-    hold = numbers.pop("max_hold_ms", None)
+    exits = {key: value for key, value in msgspec.structs.asdict(template.exits).items() if value is not None}
+    for rule in ("max_hold", "red_after"):
+        if f"{rule}_ms" in exits:
+            exits[f"{rule}_minutes"] = exits.pop(f"{rule}_ms") // MINUTE_MS
     table = {"name": one.name, "tier": one.name, "symbols": ["ANYUSDT"], "threshold_pct": template.threshold_pct}
     sizing = {key: getattr(template, key) for key in ("margin_usdt", "leverage", "max_positions_per_symbol")}
-    if hold is not None:
-        numbers["max_hold_minutes"] = hold // MINUTE_MS
-    decode({"variant": table, "sizing": sizing, "exits": numbers}, VariantFile, f"{one.source}: plugin '{one.name}'")
+    sizing |= msgspec.structs.asdict(template.risk)
+    decode({"variant": table, "sizing": sizing, "exits": exits}, VariantFile, f"{one.source}: plugin '{one.name}'")
     return template
 
 

@@ -54,18 +54,14 @@ def reason_with(folder: Path, **variant: object) -> str:
 
 
 def test_the_shipped_plugins_are_found_with_kind_file_and_options() -> None:
-    rows = PluginHost.load(installed=False).describe()
-    assert [(row.kind, row.name) for row in rows] == [
-        ("tier", "t1"),
-        ("filter", "rsi"),
-        ("filter", "session"),
-        ("entry", "atr05"),
-        ("entry", "fib"),
-        ("entry", "market"),
-    ]
-    assert rows[1].options == {"long_above": 60.0, "short_below": 40.0}
-    assert rows[1].source.endswith(str(Path("plugins", "filters", "rsi.py")))
-    assert all(row.about for row in rows)
+    rows = {(row.kind, row.name): row for row in PluginHost.load(installed=False).describe()}
+    folders = {"tier": "tiers", "filter": "filters", "entry": "entries"}
+    files = [(kind, path.stem) for kind, folder in folders.items() for path in Path("plugins", folder).glob("[!_]*.py")]
+    assert set(rows) == set(files)
+    rsi = rows["filter", "rsi"]
+    assert rsi.options == {"long_above": 60.0, "short_below": 40.0}
+    assert rsi.source.endswith(str(Path("plugins", "filters", "rsi.py")))
+    assert all(row.about for row in rows.values())
 
 
 def test_a_plugin_in_a_folder_of_ones_own_trades(write: Write) -> None:

@@ -103,8 +103,3 @@ def funding_check(
         values["cost"] = cost
         reason = Reason.FUNDING_COST if cost > share * abs(predicted_return) else None
     return FilterVerdict(FUNDING, reason is None, reason or ALLOWED, values)
-
-
-def refusal(wanted: Held, exposure: Exposure, caps: Caps) -> str | None:
-    verdict = caps_check(wanted, exposure, caps)
-    return None if verdict.allow else verdict.reason

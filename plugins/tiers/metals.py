@@ -1,7 +1,7 @@
-"""Tier metals: gold and silver, which move little, so that large positions for two hours are in proportion.
+"""Tier metals: gold and silver, which move little, so that positions are large and short.
 
-A variant may choose any leverage from 2 to 10. It is 10 where the file says nothing: at a stop of 3 % the whole margin
-of a position bears a third of itself.
+A variant may choose any leverage from 2 to 10; where its file says nothing it is 10, with which a stop of 3 % costs a
+third of the margin.
 """
 
 from bot.hookspecs import TierTemplate, hookimpl
@@ -15,7 +15,7 @@ WEDNESDAY = 2
 def tier() -> TierTemplate:
     return TierTemplate(
         name="metals",
-        checkpoint="base",
+        checkpoint="active",
         threshold_pct=0.3,
         margin_usdt=1_000,
         leverage=10,

@@ -355,3 +355,14 @@ def test_whatever_rest_answers_is_read_or_named(read: Callable[[bytes], object],
 def test_a_frame_nested_without_end_is_named_too() -> None:
     with pytest.raises(VenueDisagrees):
         read_user_frame('{"data":' * 100_000)
+
+
+def test_margin_brackets_are_ordered_by_the_notional_they_reach_to() -> None:
+    row = (
+        b'{"symbol":"BTCUSDT","notionalCoef":1.0,"brackets":['
+        b'{"bracket":2,"initialLeverage":100,"notionalCap":600000,"notionalFloor":50000,"maintMarginRatio":0.005,"cum":50.0},'
+        b'{"bracket":1,"initialLeverage":125,"notionalCap":50000,"notionalFloor":0,"maintMarginRatio":0.004,"cum":0.0}]}'
+    )
+    first, second = wire.decode(row, wire.LeverageBrackets).margin_brackets()
+    assert (first.notional_cap, first.maintenance_rate, first.amount) == (Decimal(50_000), Decimal("0.004"), Decimal(0))
+    assert (second.amount, second.max_leverage) == (Decimal(50), 100)

@@ -14,7 +14,7 @@ from bot.plugin_host import PluginHost
 from bot.strategy.cycle import Seen
 from bot.strategy.variant import Variant, resolve
 from bot.strategy.verdicts import CHECKS
-from bot.venue import Instrument
+from bot.venue import Instrument, MarginBracket
 
 HOUR = 3_600_000
 MONDAY = 1_741_564_800_000  # 2025-03-10 00:00 UTC
@@ -27,6 +27,14 @@ BTC = Instrument(
     max_quantity=Decimal(1000),
     max_market_quantity=Decimal(120),
     min_notional=Decimal(50),
+    brackets=(
+        MarginBracket(
+            notional_cap=Decimal(50_000), maintenance_rate=Decimal("0.004"), amount=Decimal(0), max_leverage=125
+        ),
+        MarginBracket(
+            notional_cap=Decimal(600_000), maintenance_rate=Decimal("0.005"), amount=Decimal(50), max_leverage=100
+        ),
+    ),
 )
 
 
@@ -77,5 +85,7 @@ def make_seen(bars: Bars, predicted_return: float = 0.004, **changes: Any) -> Se
         mark_price=Decimal("50001.0"),
         instrument=BTC,
         state=TradingState.ACTIVE,
+        funding_rate=Decimal("0.0001"),
+        next_funding_at=bars.close_at + 4 * HOUR,
     )
     return msgspec.structs.replace(seen, **changes)

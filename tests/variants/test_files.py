@@ -1,15 +1,17 @@
 """The shipped files resolve, and what an operator gets wrong is one line."""
 
-import json
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from bot.clock import HOUR_MS
 from bot.config import BotFile, decode
 from bot.errors import OperatorError
-from bot.variants.check import check
+from bot.exchange.simulator.instruments import known_instruments
+from bot.strategy.variant import Variant
 from bot.variants.files import load_variants
 from tests.strategy.scenes import shipped
 
@@ -17,12 +19,73 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 VARIANT = '[variant]\nname = "{}"\ntier = "t1"\nsymbols = ["BTCUSDT"]\n'
 
 
-def test_the_shipped_variants_resolve() -> None:
-    variants = load_variants([DEPLOY / "variants"], shipped().plugins, 44)
-    assert [variant.name for variant in variants] == ["BCH", "BNB", "BTC", "DOGE", "ETH", "LINK", "SOL", "XRP"]
-    assert {variant.entry.name for variant in variants} == {"atr05", "fib", "market"}
-    assert all([plugin.name for plugin in variant.filters] == ["session", "rsi"] for variant in variants)
-    assert {variant.name: variant.exits.stop_pct for variant in variants}["DOGE"] == 4.0
+MAJORS = {"BTC": 2.0, "ETH": 3.0, "XRP": 3.0, "BNB": 3.0, "SOL": 3.0, "DOGE": 4.0, "BCH": 3.0, "LINK": 3.0}
+MINUTES = {
+    **{"BTC": (3, 33), "ETH": (2, 32), "XRP": (4, 34), "BNB": (4, 34), "SOL": (5, 35), "DOGE": (5, 35)},
+    **{"BCH": (6, 36), "LINK": (6, 36), "T2": (7, 37), "T3": (10, 40), "PAXG": (13, 43)},
+}
+NEVER = {"LTCUSDT", "ATOMUSDT", "INJUSDT"}  # no data of theirs may be used
+
+
+@pytest.fixture(scope="module")
+def book() -> dict[str, Variant]:
+    return {variant.name: variant for variant in load_variants([DEPLOY / "variants"], shipped().plugins, 44)}
+
+
+def test_the_book_is_eleven_variants_on_42_coins_and_two_that_are_disabled(book: dict[str, Variant]) -> None:
+    trading = {name: variant for name, variant in book.items() if variant.enabled}
+    assert {name: variant.minutes for name, variant in trading.items()} == MINUTES
+    assert set(book) - set(trading) == {"XAG", "XAU"}
+    symbols = [symbol for variant in trading.values() for symbol in variant.symbols]
+    assert {name: len(variant.symbols) for name, variant in trading.items() if len(variant.symbols) > 1} == {
+        "T2": 9,
+        "T3": 24,
+    }
+    assert len(symbols) == len(set(symbols)) == 42
+    assert not NEVER & set(symbols)
+    assert set(symbols) <= set(known_instruments())
+
+
+def test_stops_and_targets_are_those_of_the_book(book: dict[str, Variant]) -> None:
+    pairs = {name: (variant.exits.stop_pct, variant.exits.target_pct) for name, variant in book.items()}
+    assert {name: pairs[name] for name in MAJORS} == {name: (stop, stop) for name, stop in MAJORS.items()}
+    assert (pairs["T2"], pairs["T3"], pairs["PAXG"]) == ((3.0, 3.0), (3.0, None), (3.0, 4.0))
+    assert (book["T3"].exits.trail_arm_pct, book["T3"].exits.trail_pct) == (1.0, 0.5)
+    assert book["T2"].exits.trail_arm_pct is book["PAXG"].exits.trail_arm_pct is None
+
+
+def test_every_variant_asks_rsi_and_categories_and_the_sessions_of_its_tier(book: dict[str, Variant]) -> None:
+    asked = {name: {plugin.name: dict(plugin.options) for plugin in variant.filters} for name, variant in book.items()}
+    assert all("rsi" in filters for filters in asked.values())
+    wanted = {name: (filters["categories"]["set"], filters["categories"]["need"]) for name, filters in asked.items()}
+    assert (wanted.pop("T2"), wanted.pop("T3")) == ((3, 2), (5, 2))
+    assert set(wanted.values()) == {(3, 3)}
+    assert asked["BTC"]["session"] == {"skip_weekdays": [4], "skip_hours": [6]}
+    assert asked["PAXG"]["session"] == {"skip_weekdays": [2], "skip_hours": [23, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "margin", "leverage", "caps", "hold_hours"),
+    [
+        ("BTC", 0.002, "500.0", 10, (3, None), 4),
+        ("T2", 0.0075, "375.0", 10, (1, 7), 4),
+        ("T3", 0.01, "100.0", 10, (1, 10), 2),
+        ("PAXG", 0.003, "1000.0", 10, (3, 3), 2),
+    ],
+)
+def test_the_tiers_numbers(
+    name: str,
+    threshold: float,
+    margin: str,
+    leverage: int,
+    caps: tuple[int, int | None],
+    hold_hours: int,
+    book: dict[str, Variant],
+) -> None:
+    variant = book[name]
+    assert (variant.threshold, variant.margin, variant.leverage) == (threshold, Decimal(margin), leverage)
+    assert (variant.caps.symbol, variant.caps.tier) == caps
+    assert variant.exits.max_hold_ms == hold_hours * HOUR_MS
 
 
 def test_the_bots_file_shows_every_key_with_its_default() -> None:
@@ -50,15 +113,3 @@ def test_a_file_named_twice_is_one_variant(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(VARIANT.format("A"), encoding="utf-8")
     assert len(load_variants([path, tmp_path], shipped().plugins, 44)) == 1
-
-
-def test_check_prints_every_key_with_its_origin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check([DEPLOY / "variants" / "btc.toml"], tmp_path / "absent.toml", [], as_json=True)
-    [variant] = json.loads(capsys.readouterr().out)
-    assert variant["variant"] == "BTC"
-    assert variant["keys"]["exits.trail_pct"] == {"value": 0.5, "origin": "tier t1"}
-    assert variant["keys"]["exits.stop_pct"] == {"value": 2.0, "origin": "file"}
-    assert variant["keys"]["filter.rsi.long_above"] == {"value": 60.0, "origin": "plugin rsi"}
-    assert variant["keys"]["variant.post_only"] == {"value": False, "origin": "default"}
-    check([DEPLOY / "variants" / "btc.toml"], tmp_path / "absent.toml", [], as_json=False)
-    assert "trail_pct" in capsys.readouterr().out

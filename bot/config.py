@@ -143,8 +143,8 @@ class GuardsTable(Table, frozen=True):
     daily_loss_release: Release = "day"
     losing_streak: Annotated[int, msgspec.Meta(ge=0, le=100)] = 8
     losing_streak_release: Release = 240
-    check_minutes: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
-    unknown_after_minutes: Count = 15
+    check_minutes: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
+    unknown_after_minutes: Count = 30
     agree_pct: Percent = 0.5
 
     def __post_init__(self) -> None:

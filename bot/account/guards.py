@@ -13,8 +13,9 @@ from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, GuardsChanged, GuardTrip, PositionChanged, PositionStatus, Severity
 from bot.strategy import guards
-from bot.strategy.guards import GuardRules, Reading, Track
+from bot.strategy.guards import Glance, GuardRules, Reading, Track
 from bot.streams import Stream
+from bot.venue import Worth
 
 PAIR_MS = 2 * SECOND_MS  # between the two readings that must agree
 RETRY_MS = 10 * SECOND_MS  # after readings that disagree, or an answer that did not come
@@ -74,7 +75,7 @@ class AccountGuards:
         self._publish = publish
         self._alarm = Alarm(clock)
         self._track = Track()
-        self._first: Reading | None = None  # of a pair
+        self._first: Glance | None = None  # of a pair
         self._began_at = clock.now()
         self._read_at = self._began_at
         self._unreadable_told = False
@@ -137,34 +138,35 @@ class AccountGuards:
     # -- equity
 
     async def _read(self, now: int) -> None:
+        """The first reading of a pair, or the second; only two that agree are taken."""
+        first, self._first = self._first, None
         try:
-            reading = await self._reading(now)
+            worth = await self._port.worth()
+            if first is None:
+                self._first, self._read_at = Glance(now, worth.equity), now + PAIR_MS
+                return
+            await self._take(first, await self._reading(now, worth))
         except (VenueUnavailable, VenueRejected, OutcomeUnknown) as error:
             if not self._unreadable_told:
                 self._tell("equity_unreadable", Severity.WARNING, error=str(error))
-            self._first, self._read_at, self._unreadable_told = None, now + RETRY_MS, True
-            return
-        self._unreadable_told = False
-        first, self._first = self._first, None
-        if first is None:
-            self._first, self._read_at = reading, now + PAIR_MS
-            return
+            self._read_at, self._unreadable_told = now + RETRY_MS, True
+
+    async def _reading(self, now: int, worth: Worth) -> Reading:
+        since = now if self._track.reading is None else self._track.reading.at
+        transfers = await self._port.transfers(since - OVERLAP_MS)
+        ledger = self._ledger()
+        return Reading(at=now, equity=worth.equity, wallet=worth.wallet, ledger=ledger, transfers=tuple(transfers))
+
+    async def _take(self, first: Glance, reading: Reading) -> None:
         track = self._track
         if guards.agree(first, reading, self._rules):
             track = guards.take(track, reading, self._rules)
-        taken = track.reading is reading
         if track.doubt_since is not None and self._track.doubt_since is None:
             self._tell("equity_unexplained", Severity.WARNING, wallet=reading.wallet, ledger=reading.ledger)
-        self._read_at = (now // self._every_ms + 1) * self._every_ms if taken else now + RETRY_MS
+        taken = track.reading is reading
+        self._read_at = (reading.at // self._every_ms + 1) * self._every_ms if taken else reading.at + RETRY_MS
+        self._unreadable_told = False
         await self._become(track)
-
-    async def _reading(self, now: int) -> Reading:
-        since = now if self._track.reading is None else self._track.reading.at
-        worth = await self._port.worth()
-        transfers = await self._port.transfers(since - OVERLAP_MS)
-        return Reading(
-            at=now, equity=worth.equity, wallet=worth.wallet, ledger=self._ledger(), transfers=tuple(transfers)
-        )
 
     def _tell_whether_known(self, now: int) -> None:
         state = guards.state_of(self._track, self._rules)

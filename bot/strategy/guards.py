@@ -55,6 +55,13 @@ class GuardRules(msgspec.Struct, frozen=True, kw_only=True):
         return next((int(guard.limit) for guard in self.guards if guard.name == LOSING_STREAK), 0)
 
 
+class Glance(msgspec.Struct, frozen=True):
+    """The first of two readings, which only has to agree with the second."""
+
+    at: int
+    equity: Decimal
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """The account as the venue told it at one moment, in USDT."""
 
@@ -129,11 +136,10 @@ def release(track: Track, name: str, now: int) -> Track:
     return msgspec.structs.replace(track, **{_MARKS[name]: track.index})
 
 
-def agree(first: Reading, second: Reading, rules: GuardRules) -> bool:
+def agree(first: Glance, second: Reading, rules: GuardRules) -> bool:
     """Whether two readings, one soon after the other, tell the same of the account."""
-    if not 0 <= second.at - first.at <= FRESH_MS or first.transfers != second.transfers:
-        return False
-    return abs(second.equity - first.equity) <= _tolerance(second, rules)
+    fresh = 0 <= second.at - first.at <= FRESH_MS
+    return fresh and abs(second.equity - first.equity) <= _tolerance(second, rules)
 
 
 def take(track: Track, reading: Reading, rules: GuardRules) -> Track:

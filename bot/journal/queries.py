@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
+from bot.hookspecs import Recent
 from bot.journal.connection import values_of
 from bot.journal.store import Ledger, Store, order_of
 from bot.messages import Position, PositionStatus, Severity, Signal
@@ -59,6 +60,15 @@ class PendingReturn(msgspec.Struct, frozen=True):
     bar_close_at: int
 
 
+class _RecentRow(msgspec.Struct, frozen=True):
+    """One variant on one symbol."""
+
+    variant: str
+    symbol: str
+    last_entry_at: int
+    last_loss_at: int | None
+
+
 class EquityPoint(msgspec.Struct, frozen=True):
     """The wallet after one fill or funding payment."""
 
@@ -103,7 +113,19 @@ _EVENTS = """
 SELECT * FROM bot.bot_events WHERE ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR severity = $3)
     ORDER BY at DESC, id DESC LIMIT $1
 """
+_SAID = """
+SELECT signal_id, cycle_at, variant, tier, symbol, bar_close_at, checkpoint, predicted_return, threshold, decision,
+    decision_reason, entry_method FROM bot.signal_log
+WHERE cycle_at >= coalesce($1::timestamptz, (SELECT max(cycle_at) FROM bot.signal_log)) - $2::float8 * interval '1 ms'
+ORDER BY cycle_at, variant, symbol
+"""
+_NAMED = "SELECT * FROM bot.bot_events WHERE name = ANY($1::text[]) AND at >= $2 ORDER BY id"
 _CLOSED = "SELECT * FROM bot.positions WHERE status = 'closed' AND filled > 0 ORDER BY closed_at, position_id"
+_RECENT = """
+SELECT variant, symbol, max(opened_at) AS last_entry_at,
+       max(closed_at) FILTER (WHERE status = 'closed' AND net_pnl < 0) AS last_loss_at
+FROM bot.positions WHERE filled > 0 GROUP BY variant, symbol
+"""
 _PENDING = """
 SELECT DISTINCT symbol, bar_close_at FROM bot.signal_log
 WHERE actual_return IS NULL AND bar_close_at IS NOT NULL AND bar_close_at <= $1 ORDER BY bar_close_at, symbol
@@ -141,6 +163,13 @@ class Queries:
     ) -> list[Signal]:
         return await self._rows(Signal, _SIGNALS, limit, variant, symbol, decision)
 
+    async def said(self, until: int | None, span_ms: int) -> list[Signal]:
+        """What the models said in the `span_ms` before `until` (None: the newest row), oldest first.
+
+        Of each row only the columns up to `threshold` that a forecast's health is judged on, and the decision.
+        """
+        return await self._rows(Signal, _SAID, until, float(span_ms))
+
     async def positions(
         self,
         limit: int = 50,
@@ -153,6 +182,14 @@ class Queries:
     async def closed_positions(self) -> list[Position]:
         """All closed positions that had a fill, in the order of their closing."""
         return await self._rows(Position, _CLOSED)
+
+    async def recent(self) -> dict[tuple[str, str], Recent]:
+        """When each variant last entered and last lost on each symbol, by (variant, symbol)."""
+        found = await self._rows(_RecentRow, _RECENT)
+        return {
+            (row.variant, row.symbol): Recent(last_entry_at=row.last_entry_at, last_loss_at=row.last_loss_at)
+            for row in found
+        }
 
     async def orders(
         self,
@@ -172,6 +209,10 @@ class Queries:
         self, limit: int = 50, name: str | None = None, severity: Severity | None = None
     ) -> list[StoredEvent]:
         return await self._rows(StoredEvent, _EVENTS, limit, name, severity)
+
+    async def told(self, names: Sequence[str], since: int) -> list[StoredEvent]:
+        """All events of those names since then, oldest first."""
+        return await self._rows(StoredEvent, _NAMED, list(names), since)
 
     async def days(self, limit: int = 50) -> list[Day]:
         query = """SELECT day::text, signals, entries, exits, fees, funding, net_pnl, wallet, drawdown

@@ -5,7 +5,6 @@ It keeps what a decision is made on and knows when one is due; what is decided i
 
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 
 import anyio
 import msgspec
@@ -256,13 +255,16 @@ class VariantsActor:
         """One signal for each symbol in order; an intent counts for the symbols after it."""
         now = self._clock.now()
         for symbol in cycle.variant.symbols:
+            mark = self._mark(symbol, now)
             seen = Seen(
                 symbol=symbol,
                 cycle_at=cycle.at,
                 now=now,
                 bars=cycle.bars.get(symbol),
                 forecast=cycle.answers.get(symbol, ForecastRefused(symbol, Reason.FORECAST_MISSING)),
-                mark_price=self._mark(symbol, now),
+                mark_price=mark.mark if mark else None,
+                funding_rate=mark.funding_rate if mark else None,
+                next_funding_at=mark.next_funding_at if mark else None,
                 instrument=self._instruments.get(symbol),
                 state=self._state,
                 guards=self._guards,
@@ -276,10 +278,10 @@ class VariantsActor:
                 self._recents.sent(intent)
                 await self._enter(intent)
 
-    def _mark(self, symbol: str, now: int) -> Decimal | None:
-        """The mark price; None where the market's stream has been silent for a bar, however its bars came."""
+    def _mark(self, symbol: str, now: int) -> MarkChanged | None:
+        """The newest word on it; None where the market's stream has been silent for a bar, however its bars came."""
         told = self._marks.get(symbol)
-        return told.mark if told is not None and now - told.at <= self._frame.interval_ms else None
+        return told if told is not None and now - told.at <= self._frame.interval_ms else None
 
     async def _tell(self, name: str, **detail: object) -> None:
         await self._journal(BotEvent(at=self._clock.now(), name=name, severity=Severity.WARNING, detail=detail))

@@ -3,6 +3,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
+from bot.hookspecs import Recent
 from bot.journal.queries import EquityPoint, Queries, SignalCount
 from bot.journal.records import Records
 from bot.journal.store import Store
@@ -31,6 +32,40 @@ async def test_signals_come_newest_first_through_their_filters(pool: asyncpg.Poo
     assert await queries.signals(limit=1) == [rows[2]]
     assert await queries.signals(variant="ETH") == await queries.signals(symbol="ETHUSDT") == [rows[1]]
     assert [row.signal_id for row in await queries.signals(decision="enter", symbol="BTCUSDT")] == ["a"]
+
+
+async def test_what_the_models_said_comes_oldest_first_for_a_stretch_of_time(
+    pool: asyncpg.Pool, queries: Queries
+) -> None:
+    day = 86_400_000
+    await Records(pool).write(
+        [
+            signal("new", cycle_at=AT + 7 * day, predicted_return=None, decision_reason="absurd_forecast"),
+            signal("edge", cycle_at=AT, variant="B"),
+            signal("edge-first", cycle_at=AT, variant="A"),
+            signal("old", cycle_at=AT - 1),
+        ]
+    )
+    rows = await queries.said(None, 7 * day)
+    assert [row.signal_id for row in rows] == ["edge-first", "edge", "new"]
+    said = rows[0]
+    assert (said.tier, said.checkpoint, said.predicted_return, said.threshold) == ("t1", "nano-1", 0.0123, 0.004)
+    assert (rows[2].predicted_return, rows[2].decision_reason) == (None, "absurd_forecast")
+    older = await queries.said(AT + 7 * day - 1, 7 * day)
+    assert [row.signal_id for row in older] == ["old", "edge-first", "edge", "new"]
+        "old",
+        "edge-first",
+        "edge",
+        "new",
+    ]
+    assert await queries.said(AT + 20 * day, 7 * day) == []
+
+
+async def test_events_of_some_names_come_oldest_first(pool: asyncpg.Pool, queries: Queries) -> None:
+    names = ("dead_variant", "started", "dead_variant_over", "dead_variant")
+    await Records(pool).write([BotEvent(at=AT + index, name=name) for index, name in enumerate(names)])
+    told = await queries.told(("dead_variant", "dead_variant_over"), AT + 1)
+    assert [(event.name, event.at - AT) for event in told] == [("dead_variant_over", 2), ("dead_variant", 3)]
 
 
 async def test_positions_orders_fills_and_events_come_through_their_filters(
@@ -114,3 +149,21 @@ async def test_the_questions_of_the_manual_can_be_asked(pool: asyncpg.Pool) -> N
     assert len(questions) >= 3
     for question in questions:
         await pool.fetch(question)
+
+
+async def test_the_last_entry_and_loss_of_each_variant_and_symbol_are_known(
+    pool: asyncpg.Pool, queries: Queries
+) -> None:
+    filled = {"filled": Decimal(1), "entry_price": Decimal(100)}
+    closed = filled | {"closed": Decimal(1), "exit_price": Decimal(99), "status": PositionStatus.CLOSED}
+    rows = [
+        position("loss", opened_at=AT, closed_at=AT + 1, gross_pnl=Decimal(-1), **closed),
+        position("gain", opened_at=AT + 2, closed_at=AT + 3, gross_pnl=Decimal(1), **closed),
+        position("rests", created_at=AT + 4),
+        position("open", symbol="ETHUSDT", opened_at=AT + 5, status=PositionStatus.OPEN, fees=Decimal(1), **filled),
+    ]
+    await Store(pool).save(positions=rows)
+    assert await queries.recent() == {
+        ("BTC", "BTCUSDT"): Recent(last_entry_at=AT + 2, last_loss_at=AT + 1),
+        ("BTC", "ETHUSDT"): Recent(last_entry_at=AT + 5),
+    }

@@ -11,6 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from bot.clock import ReplayClock
+from bot.hookspecs import Recent
 from bot.messages import (
     Bar,
     BarClosed,
@@ -112,7 +113,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def running(*variants: dict[str, Any], state: TradingState = TradingState.ACTIVE) -> AsyncIterator[Desk]:
+async def running(
+    *variants: dict[str, Any],
+    state: TradingState = TradingState.ACTIVE,
+    recent: dict[tuple[str, str], Recent] | None = None,
+) -> AsyncIterator[Desk]:
     def actor_of(desk: Desk) -> VariantsActor:
         async def request(one: ForecastsDue) -> None:
             desk.due.append(one)
@@ -126,7 +131,16 @@ async def running(*variants: dict[str, Any], state: TradingState = TradingState.
         resolved = [make_variant(variant=table, sizing={"max_positions_per_symbol": 1}) for table in variants]
         instruments = {symbol: msgspec.structs.replace(BTC, symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")}
         return VariantsActor(
-            resolved, instruments, FRAME, desk.inbox, desk.clock, state, request=request, journal=journal, enter=enter
+            resolved,
+            instruments,
+            FRAME,
+            desk.inbox,
+            desk.clock,
+            state,
+            recent=recent or {},
+            request=request,
+            journal=journal,
+            enter=enter,
         )
 
     desk = Desk(actor_of)

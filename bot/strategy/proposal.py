@@ -69,6 +69,7 @@ def entry_check(candidate: Candidate, proposal: Proposal) -> FilterVerdict:
     values = {
         "last_price": candidate.last_price,
         "asked_price": proposal.asked,
+        "tick_size": float(candidate.instrument.tick_size),
         "post_only": proposal.post_only,
         "created_at": proposal.created_at,
         "expires_at": proposal.expires_at,

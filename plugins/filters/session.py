@@ -16,4 +16,6 @@ def judge(candidate: Candidate, options: Options) -> FilterVerdict:
         reason = "weekday_skipped"
     elif at.hour in options["skip_hours"]:
         reason = "hour_skipped"
-    return FilterVerdict("session", reason == "in_session", reason, {"weekday": at.weekday(), "hour": at.hour})
+    skipped = {name: " ".join(map(str, options[name])) for name in OPTIONS}
+    values = {"weekday": at.weekday(), "hour": at.hour, **skipped}
+    return FilterVerdict("session", reason == "in_session", reason, values)

@@ -2,13 +2,14 @@
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
+from bot.account.guards import AccountGuards, GuardsMessage, GuardsNews, GuardStore
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.errors import OperatorError
@@ -16,6 +17,8 @@ from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard, GuardMessage
 from bot.forecast.forecaster import ForecastActor
 from bot.forecast.serving import Forecaster
+from bot.forecast.watch import HealthWatch
+from bot.hookspecs import Recent
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
@@ -25,13 +28,17 @@ from bot.messages import (
     BotEvent,
     CheckpointServed,
     ForecastsDue,
+    GuardsChanged,
+    GuardState,
     JournalEntry,
     MarkChanged,
     PositionChanged,
+    PositionStatus,
     PriceChanged,
     Progress,
     ReturnKnown,
     Severity,
+    Signal,
     SignalOutcome,
     TradingState,
     TradingStateChanged,
@@ -41,10 +48,12 @@ from bot.orders.book import PositionBook
 from bot.orders.desk import Desk, DeskMessage, DeskNews
 from bot.orders.store import OrderStore
 from bot.replay import LedgerCheck
+from bot.strategy.guards import rules_of
 from bot.strategy.variant import Variant
 from bot.streams import Activity, Overflow, Stream
 from bot.terminal.board import TerminalMessage
 from bot.terminal.view import TerminalView
+from bot.variants.recents import Place
 from bot.variants.runner import CycleFrame, VariantsActor, VariantsMessage
 from bot.venue import Instrument
 from bot.venues import Venue
@@ -61,6 +70,7 @@ class Streams:
         self.forecasts = Stream[ForecastsDue]("forecasts", 256, Overflow.BLOCK, activity)
         self.desk = Stream[DeskMessage]("desk", 10_000, Overflow.HALT, activity)
         self.guard = Stream[GuardMessage]("guard", 5_000, Overflow.REPLACE, activity, newest_for_guard)
+        self.account = Stream[GuardsMessage]("account", 1_000, Overflow.REPLACE, activity, newest_for_account)
         self.journal = Stream[JournalEntry]("journal", 50_000, Overflow.HALT, activity)
         self.history = Stream[BarClosed]("history", 50_000, Overflow.BLOCK, activity)
 
@@ -76,6 +86,8 @@ def newest_for_variants(message: VariantsMessage) -> object:
             return "bar", bar.symbol, bar.open_time
         case CheckpointServed(tier):
             return "checkpoint", tier
+        case GuardsChanged():
+            return "guards"
     return object()
 
 
@@ -88,6 +100,10 @@ def newest_for_guard(message: GuardMessage) -> object:
     return object()
 
 
+def newest_for_account(message: GuardsMessage) -> object:
+    return message.position.position_id if isinstance(message, PositionChanged) else object()
+
+
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is given: everything that was opened or resolved before the first message flows."""
 
@@ -96,11 +112,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     model: Forecaster
     store: OrderStore
+    guards: GuardStore
     records: Ledgers
+    recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
     show: Callable[[TerminalMessage], None]
     view: TerminalView
     metrics: Metrics
+    watch: HealthWatch
 
 
 class Session:
@@ -142,9 +161,11 @@ class Session:
         self._desk = self._make_desk(venue, instruments)
         await group.start(self._desk.run)
         self._show(BalanceChanged(at=venue.clock.now(), wallet=self._desk.ledger.wallet))
+        await group.start(self._make_account(venue, self._desk).run)
         await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)
         await group.start(self._make_forecaster(venue).run)
-        await group.start(self._make_variants(venue, instruments).run)
+        recent = await self._parts.recent()
+        await group.start(self._make_variants(venue, instruments, recent).run)
         await group.start(self._make_feed(venue).run)
         group.start_soon(self._follow_account, venue)
         self._event(self._started(venue))
@@ -155,7 +176,11 @@ class Session:
             for symbol in variant.symbols:
                 if symbol not in known or not known[symbol].trading:
                     raise OperatorError(f"variant {variant.name}: {symbol} is not traded at the venue {venue.name}")
-        return {symbol: known[symbol] for symbol in self._parts.symbols}
+        brackets = await venue.trading.margin_brackets()
+        return {
+            symbol: msgspec.structs.replace(known[symbol], brackets=brackets.get(symbol, ()))
+            for symbol in self._parts.symbols
+        }
 
     # -- the actors
 
@@ -173,6 +198,19 @@ class Session:
             look_ms=LOOK_MS if venue.replay is None else None,  # lockstep itself says that no frame is missing
         )
 
+    def _make_account(self, venue: Venue, desk: Desk) -> AccountGuards:
+        table = self._parts.settings.guards
+        return AccountGuards(
+            rules_of(table),
+            table.check_minutes * MINUTE_MS,
+            self.streams.account,
+            venue.trading,
+            self._parts.guards,
+            lambda: desk.ledger.wallet,
+            venue.clock,
+            self._from_account,
+        )
+
     def _make_forecaster(self, venue: Venue) -> ForecastActor:
         parts = self._parts
         return ForecastActor(
@@ -184,9 +222,12 @@ class Session:
             parts.metrics,
             horizon=parts.settings.model.horizon,
             tiers=[variant.tier for variant in parts.variants if variant.enabled],
+            max_distance=parts.settings.model.max_input_distance,
         )
 
-    def _make_variants(self, venue: Venue, instruments: dict[str, Instrument]) -> VariantsActor:
+    def _make_variants(
+        self, venue: Venue, instruments: dict[str, Instrument], recent: Mapping[Place, Recent]
+    ) -> VariantsActor:
         model = self._parts.settings.model
         frame = CycleFrame(
             context=model.context,
@@ -201,6 +242,8 @@ class Session:
             self.streams.variants,
             venue.clock,
             TradingState.REDUCING,  # until the desk has reconciled
+            guards=GuardState(unknown_after_ms=0),  # unknown until the guards have spoken
+            recent=recent,
             request=self.streams.forecasts.send,
             journal=self._journal,
             enter=self.streams.desk.send,
@@ -242,6 +285,9 @@ class Session:
 
     async def _journal(self, entry: JournalEntry) -> None:
         await self.streams.journal.send(entry)
+        if isinstance(entry, Signal):
+            for event in self._parts.watch.seen(entry):
+                self._event(event)
         if not isinstance(entry, ReturnKnown | SignalOutcome):
             self._show(entry)
 
@@ -255,6 +301,8 @@ class Session:
             case PositionChanged():
                 self.streams.variants.send_nowait(news)
                 self.streams.guard.send_nowait(news)
+                if news.position.status is PositionStatus.CLOSED:
+                    self.streams.account.send_nowait(news)
                 self._show(news)
             case SignalOutcome():
                 self.streams.variants.send_nowait(news)
@@ -265,6 +313,12 @@ class Session:
                 self._event(news)
             case _:
                 self._show(news)
+
+    def _from_account(self, news: GuardsNews) -> None:
+        if isinstance(news, BotEvent):
+            self._event(news)
+        else:
+            self.streams.variants.send_nowait(news)
 
     # -- time
 

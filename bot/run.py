@@ -17,12 +17,16 @@ from bot.app import Parts, Session
 from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
+from bot.forecast.health import KEPT_MS
 from bot.forecast.memory import Ceiling
 from bot.forecast.serving import Serving
+from bot.forecast.watch import TOLD, HealthWatch
 from bot.journal.connection import open_journal, whereabouts
+from bot.journal.guards import GuardRows
 from bot.journal.queries import Queries
 from bot.journal.records import Records
 from bot.journal.store import Store
+from bot.messages import BotEvent
 from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
@@ -67,8 +71,9 @@ async def _run(options: RunOptions) -> int:
     began = time.monotonic()
     settings = read_settings(options.config)
     plugins = PluginHost.load(options.plugins).plugins
-    variants = tuple(load_variants(options.variants, plugins, settings.account.max_positions))
-    if not any(variant.enabled for variant in variants):
+    found = load_variants(options.variants, plugins, settings.account.max_positions)
+    variants = tuple(variant for variant in found if variant.enabled)
+    if not variants:
         raise OperatorError("no variant is enabled: set variant.enabled = true in one of the files")
     symbols = tuple(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
     _refuse_early(options, settings, symbols)
@@ -89,13 +94,17 @@ async def _run(options: RunOptions) -> int:
             symbols=symbols,
             model=serving,
             store=store,
+            guards=GuardRows(pool),
             records=Records(pool),
+            recent=queries.recent,
             bars=options.state / "bars" / options.venue,
             show=inbox.send_nowait,
             view=TerminalView(inbox, _view_console(options), title=_title(options, variants)),
             metrics=metrics,
+            watch=HealthWatch(metrics),
         )
-        return await _trade(options, parts, loaded, store, queries, began)
+        with metrics.served(settings.metrics.port):
+            return await _trade(options, parts, loaded, store, queries, began)
 
 
 def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ...]) -> None:
@@ -138,6 +147,7 @@ async def _trade(
     ) as venue:
         starts = await _begin(options, store)
         started_at = venue.clock.now()
+        await _remember(parts.watch, queries, started_at)
         await session.trade(venue)
         session.check.compare_fills(venue.clock.now(), await store.fills_digest())
         told = await venue.replay.facts() if venue.replay is not None else None
@@ -150,6 +160,13 @@ async def _trade(
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1
     return 0
+
+
+async def _remember(watch: HealthWatch, queries: Queries, now: int) -> None:
+    """What the models said and what was told of it before this start."""
+    told = await queries.told(TOLD, now - KEPT_MS)
+    events = [BotEvent(at=event.at, name=event.name, severity=event.severity, detail=event.detail) for event in told]
+    watch.restore(await queries.said(now, KEPT_MS), events)
 
 
 async def _facts(

@@ -1,11 +1,12 @@
 """All requests of one moment as one batch for the model, and its answer as forecasts. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
+from bot.forecast.distance import InputStats, distances
 from bot.forecast.engine import Prediction
 from bot.messages import Floats, Forecast, ForecastRefused, ForecastRequest, ForecastsReady, Window
 
@@ -51,6 +52,16 @@ def compose(requests: Sequence[ForecastRequest], context: int, serving: Mapping[
     return Batch(stacked, tuple(tiers), rows, faults)
 
 
+def measure(batch: Batch, inputs: Mapping[str, InputStats | None]) -> Floats:
+    """The distance of each row from the training windows of its tier's checkpoint, (rows,); NaN where none is told."""
+    found = np.full(len(batch), np.nan)
+    for tier, stats in inputs.items():
+        rows = [row for row, its in enumerate(batch.tiers) if its == tier]
+        if rows and stats is not None:
+            found[rows] = distances(stats, batch.closes[rows])
+    return found
+
+
 def window_fault(window: Window, context: int, now: int) -> str | None:
     """Why the model may not see this window; None where it may."""
     if window.closes.shape != (context,):
@@ -91,7 +102,9 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
 
     batch: Batch
     prediction: Prediction | None  # None: the batch had no row
+    distances: Floats  # (rows,) from the training windows; NaN where the checkpoint does not tell of them
     serving: Mapping[str, str]  # the checkpoint that each tier's rows got
+    max_distance: float = 0.0  # beyond it a window gets no forecast; 0: none is too far
 
     def ready(self, request: ForecastRequest) -> ForecastsReady:
         """Every window of the request once, as a forecast or refused."""
@@ -107,7 +120,20 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
         assert self.prediction is not None  # a window without a fault has a row
         if not _is_whole(self.prediction, len(self.batch)):
             return ForecastRefused(window.symbol, "wrong_shape")
-        return judge(window, self.prediction, self.batch.rows[place], self.serving[request.tier])
+        row = self.batch.rows[place]
+        if self.max_distance and self.distances[row] > self.max_distance:
+            return ForecastRefused(window.symbol, "input_unlike_training")
+        return judge(window, self.prediction, row, self.serving[request.tier])
+
+    def measured(self, requests: Iterable[ForecastRequest]) -> dict[str, dict[str, float]]:
+        """The known distances by tier and symbol."""
+        found: dict[str, dict[str, float]] = {}
+        for request in requests:
+            for window in request.windows:
+                row = self.batch.rows.get((request.request_id, window.symbol))
+                if row is not None and not math.isnan(self.distances[row]):
+                    found.setdefault(request.tier, {})[window.symbol] = float(self.distances[row])
+        return found
 
 
 def refuse(request: ForecastRequest, reason: str) -> ForecastsReady:

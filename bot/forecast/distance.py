@@ -1,8 +1,11 @@
 """How unlike its training windows a window is: Mahalanobis distance of scale-free features of its log returns."""
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
+from bot.clock import DAY_MS
 from bot.messages import Floats
 
 # None depends on the price's unit. The model scales each window to unit deviation itself, so all but the first describe
@@ -16,6 +19,7 @@ FEATURES = (
     "log_range",  # of highest - lowest log price, in deviations x sqrt(bars): Feller's range of a random walk (1951)
 )
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0)
+UNLIKE = 0.999  # rank beyond which a window is unlike its training
 STILL = 1e-9  # deviation of the returns below which a window is a flat line, and unlike anything
 
 
@@ -28,6 +32,15 @@ class InputStats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     covariance: tuple[tuple[float, ...], ...]
     levels: tuple[float, ...]
     distances: tuple[float, ...]  # of the training windows themselves, at those levels of their distribution
+
+    def __post_init__(self) -> None:
+        count = len(FEATURES)
+        if self.features != FEATURES:
+            raise ValueError(f"features {list(self.features)}; this version measures {list(FEATURES)}")
+        if len(self.mean) != count or [len(row) for row in self.covariance] != [count] * count:
+            raise ValueError(f"mean and covariance of another size than {count} features")
+        if len(self.levels) != len(self.distances) or list(self.distances) != sorted(self.distances):
+            raise ValueError("distances do not rise with their levels")
 
 
 def features(closes: Floats) -> Floats:
@@ -88,6 +101,23 @@ def distances(stats: InputStats, closes: Floats) -> Floats:
 def rank(stats: InputStats, distance: float) -> float:
     """Share of the training windows that were no farther away, between the levels by straight lines."""
     return float(np.interp(distance, stats.distances, stats.levels, left=0.0))
+
+
+class Outliers:
+    """Which windows are news: those unlike their training, each symbol of a tier at most once a day."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], int] = {}
+
+    def news(self, tier: str, stats: InputStats, measured: Mapping[str, float], now: int) -> dict[str, float]:
+        """Those of `measured` (distance by symbol) that shall be told now."""
+        found = {}
+        for symbol, distance in measured.items():
+            told = self._told.get((tier, symbol))
+            if rank(stats, distance) >= UNLIKE and (told is None or now - told >= DAY_MS):
+                self._told[tier, symbol] = now
+                found[symbol] = distance
+        return found
 
 
 def _mahalanobis(found: Floats, mean: Floats, covariance: Floats) -> Floats:

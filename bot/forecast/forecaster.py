@@ -1,19 +1,22 @@
 """The actor that owns the model: all requests that are due in, one pass, one answer to each out."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import numpy as np
 import structlog
 from anyio import TASK_STATUS_IGNORED, CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 
 from bot.clock import Clock, Stopwatch
-from bot.forecast.batch import Answered, Batch, compose, refuse
+from bot.forecast.batch import Answered, Batch, compose, measure, refuse
+from bot.forecast.distance import UNLIKE, Outliers
 from bot.forecast.engine import Prediction
 from bot.forecast.serving import Change, Forecaster
 from bot.messages import (
     BotEvent,
     CheckpointServed,
+    Floats,
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
@@ -31,8 +34,9 @@ class ForecastActor:
     """Answers every `ForecastRequest` of its inbox with one `ForecastsReady`: each window forecast or refused by name.
 
     Reasons: wrong_length, not_finite, not_positive, symbol_twice, bar_not_closed (the window); not_finite_forecast,
-    absurd_forecast, wrong_shape (the model's answer); unknown_tier; stale (the request's deadline has passed).
-    `refused` counts them. Another checkpoint is taken before a batch, never inside one.
+    absurd_forecast, wrong_shape (the model's answer); input_unlike_training (farther than `max_distance` from the
+    checkpoint's training windows); unknown_tier; stale (the request's deadline has passed). `refused` counts them.
+    Another checkpoint is taken before a batch, never inside one.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class ForecastActor:
         *,
         horizon: int,
         tiers: Sequence[str],
+        max_distance: float = 0.0,  # 0: none is too far
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._model = model
@@ -55,6 +60,8 @@ class ForecastActor:
         self._metrics = metrics
         self._horizon = horizon
         self._tiers = tuple(dict.fromkeys(tiers))
+        self._max_distance = max_distance
+        self._outliers = Outliers()
         self._limiter = CapacityLimiter(1)
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
@@ -90,8 +97,10 @@ class ForecastActor:
         serving = {tier: self._model.serving(tier) for tier in self._tiers}
         batch = compose(asked, self._model.context, serving, now)
         # No deadline around it: a thread cannot be stopped, so the answer's age is judged when it is there.
-        prediction = await to_thread.run_sync(self._infer, batch, limiter=self._limiter) if len(batch) else None
-        answered = Answered(batch, prediction, serving)
+        prediction, distances = await to_thread.run_sync(self._infer, batch, limiter=self._limiter)
+        answered = Answered(batch, prediction, distances, serving, self._max_distance)
+        for tier, measured in answered.measured(asked).items():
+            self._tell_distances(tier, serving[tier], measured)
         for request in requests:
             if request.tier not in self._tiers:
                 ready = refuse(request, "unknown_tier")
@@ -103,11 +112,34 @@ class ForecastActor:
             self._count(request, ready)
             await self._reply(ready)
 
-    def _infer(self, batch: Batch) -> Prediction:
-        """In the worker thread."""
+    def _infer(self, batch: Batch) -> tuple[Prediction | None, Floats]:
+        """In the worker thread: the model's answer to the batch, and each row's distance from the training windows."""
+        if not len(batch):
+            return None, np.empty(0)
         self._metrics.forecast_batch_rows.observe(len(batch))
         with self._metrics.forecast_seconds.time():
-            return self._model.forecast(batch.closes, batch.tiers, self._horizon)
+            prediction = self._model.forecast(batch.closes, batch.tiers, self._horizon)
+        return prediction, measure(batch, {tier: self._model.inputs(tier) for tier in self._tiers})
+
+    def _tell_distances(self, tier: str, checkpoint: str, measured: Mapping[str, float]) -> None:
+        stats = self._model.inputs(tier)
+        assert stats is not None  # what was measured was measured against them
+        for distance in measured.values():
+            self._metrics.input_distance.labels(tier).observe(distance)
+        farthest = max(measured, key=measured.__getitem__)
+        logger.info(
+            "input_distances",
+            tier=tier,
+            windows=len(measured),
+            median=float(np.median(list(measured.values()))),
+            farthest=farthest,
+            largest=measured[farthest],
+        )
+        news = self._outliers.news(tier, stats, measured, self._clock.now())
+        if news:
+            limit = float(np.interp(UNLIKE, stats.levels, stats.distances))
+            detail = {"tier": tier, "checkpoint": checkpoint, "distances": news, "limit": limit}
+            self._event("input_unlike_training", Severity.WARNING, detail)
 
     def _tell_stale(self, request: ForecastRequest) -> None:
         detail = {

@@ -117,6 +117,7 @@ _SAID = """
 SELECT signal_id, cycle_at, variant, tier, symbol, bar_close_at, checkpoint, predicted_return, threshold, decision,
     decision_reason, entry_method FROM bot.signal_log
 WHERE cycle_at >= coalesce($1::timestamptz, (SELECT max(cycle_at) FROM bot.signal_log)) - $2::float8 * interval '1 ms'
+    AND ($1 IS NULL OR cycle_at <= $1)
 ORDER BY cycle_at, variant, symbol
 """
 _NAMED = "SELECT * FROM bot.bot_events WHERE name = ANY($1::text[]) AND at >= $2 ORDER BY id"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bot.clock import ReplayClock
+from bot.forecast.distance import InputStats, describe
 from bot.forecast.engine import Engine, ForecastOptions, ModelSpec, Prediction
 from bot.forecast.forecaster import ForecastActor, ForecasterNews
 from bot.forecast.serving import Change, Forecaster
@@ -39,7 +40,7 @@ CLOSES = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, CONTEXT
 def engine() -> Engine:
     torch.manual_seed(1)
     module = finish_module(start_module(SPEC))
-    return Engine(module, SPEC, ForecastOptions(), checkpoint="tiny@1", context=CONTEXT)
+    return Engine(module.state_dict(), SPEC, ForecastOptions(), checkpoint="tiny@1", context=CONTEXT)
 
 
 class Serving:
@@ -52,6 +53,7 @@ class Serving:
         self.ids = {"t1": "t1/a@1", "t2": "t2/a@1"}
         self.found: list[Change] = []
         self.passes: list[tuple[str, ...]] = []
+        self.stats: dict[str, InputStats] = {}
         self.first: Callable[[], None] = lambda: None  # done in the model's thread before each pass
 
     def refresh(self) -> Sequence[Change]:
@@ -62,6 +64,9 @@ class Serving:
 
     def serving(self, tier: str) -> str:
         return self.ids[tier]
+
+    def inputs(self, tier: str) -> InputStats | None:
+        return self.stats.get(tier)
 
     def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
         self.first()
@@ -79,7 +84,7 @@ class Answering(Serving):
 
     def __init__(self, price: float, rows: int | None = None) -> None:
         self.price, self.rows = price, rows
-        self.ids, self.found, self.first, self.passes = {"t1": "fixed"}, [], lambda: None, []
+        self.found, self.first, self.stats = [], lambda: None, {}
 
     def serving(self, tier: str) -> str:
         return "fixed"
@@ -103,7 +108,7 @@ def request(
 class Talk:
     """What an actor was asked and said, from its start until it has nothing left to do."""
 
-    def __init__(self, model: Forecaster, *messages: ForecastsDue, now: int = NOW) -> None:
+    def __init__(self, model: Forecaster, *messages: ForecastsDue, now: int = NOW, max_distance: float = 0.0) -> None:
         self.clock = ReplayClock(now)
         self.activity = Activity()
         self.inbox = Stream[ForecastsDue]("forecasts", 8, Overflow.BLOCK, self.activity)
@@ -119,6 +124,7 @@ class Talk:
             self.metrics,
             horizon=4,
             tiers=("t1", "t2", "t1"),
+            max_distance=max_distance,
         )
         self._messages = messages
 
@@ -262,6 +268,49 @@ async def test_a_tier_that_is_not_served_is_refused_and_the_rest_is_forecast(mod
     talk = await ask(model, request(window(), tier="t9"), request(window(), request_id=8))
     assert talk.reasons() == {"BTCUSDT": "unknown_tier"}
     assert talk.answers[1].forecasts
+
+
+# Inputs unlike the training's
+
+
+def random_walks(count: int) -> Floats:
+    steps = np.random.default_rng(5).normal(0, 0.01, (count, CONTEXT))
+    return 100 * np.exp(np.cumsum(steps, axis=1))
+
+
+def jump() -> Floats:
+    closes = random_walks(1)[0]
+    closes[CONTEXT // 2 :] *= 1.8
+    return closes
+
+
+async def test_a_window_unlike_the_training_is_measured_and_told_once_a_day_and_forecast_all_the_same(
+    model: Serving,
+) -> None:
+    model.stats["t1"] = describe(random_walks(1_000))
+    usual, strange = window("USUAL", random_walks(1)[0]), window("STRANGE", jump())
+    due = ForecastsDue((request(usual, strange),))
+    talk = await Talk(model, due, ForecastsDue((request(strange, request_id=8, tier="t2"),))).over()
+    assert [len(one.forecasts) for one in talk.answers] == [2, 1]
+    [told] = talk.told("input_unlike_training")
+    assert (told["tier"], told["checkpoint"], list(told["distances"])) == ("t1", "t1/a@1", ["STRANGE"])
+    assert told["distances"]["STRANGE"] > told["limit"] > 0
+    assert talk.metric("input_distance_count", tier="t1") == 2
+    assert talk.metric("input_distance_count", tier="t2") is None, "its checkpoint does not tell of its training"
+    await talk.then(ForecastsDue((request(strange, request_id=9),)))
+    assert len(talk.told("input_unlike_training")) == 1
+    talk.clock.advance(NOW + 24 * HOUR)
+    await talk.then(ForecastsDue((request(strange, request_id=10, deadline=NOW + 25 * HOUR),)))
+    assert len(talk.told("input_unlike_training")) == 2
+
+
+async def test_the_gate_refuses_what_is_too_far_by_name(model: Serving) -> None:
+    model.stats["t1"] = describe(random_walks(1_000))
+    flat = np.full(CONTEXT, 100.0)
+    windows = (window("USUAL", random_walks(1)[0]), window("STRANGE", jump()), window("FLAT", flat))
+    talk = await Talk(model, ForecastsDue((request(*windows),)), max_distance=8.0).over()
+    assert [forecast.symbol for forecast in talk.answers[0].forecasts] == ["USUAL"]
+    assert talk.reasons() == {"STRANGE": "input_unlike_training", "FLAT": "input_unlike_training"}
 
 
 # Deadlines

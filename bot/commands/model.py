@@ -1,6 +1,7 @@
 """The command `model`: what is loaded, from where, its licence, and how well it has done on bars it never saw."""
 
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,16 @@ from bot.config import BotFile, read_toml
 from bot.forecast.checkpoints import CHECKPOINTS, Description, StretchScore, SymbolScore, load
 
 STRETCHES = ("validation", "test")
+
+
+class Scored(Protocol):
+    """A base's description or a checkpoint's manifest."""
+
+    @property
+    def validation(self) -> StretchScore | None: ...
+
+    @property
+    def test(self) -> StretchScore | None: ...
 
 
 def print_model(config: Path, checkpoints: Path | None, base: str | None, as_json: bool) -> None:
@@ -31,7 +42,7 @@ def drawn(described: Description) -> RenderableType:
     if described.validation is None and described.test is None:
         parts.append(Text("no scores: this file has no manifest", style="dim"))
         return Group(*parts)
-    parts += [_scores(described), Text(), Text(verdict(described)), Text(), _by_symbol(described)]
+    parts += [scores(described), Text(), Text(verdict(described)), Text(), by_symbol(described)]
     return Group(*parts)
 
 
@@ -67,9 +78,9 @@ def _facts(described: Description) -> Table:
     return shown
 
 
-def _scores(described: Description) -> Table:
+def scores(scored: Scored) -> Table:
     shown = table("Mean over symbols", "validation", "test", right="validation test")
-    stretches = [getattr(described, name) for name in STRETCHES]
+    stretches = [getattr(scored, name) for name in STRETCHES]
 
     def row(name: str, key: str, form: str) -> None:
         shown.add_row(name, *("" if one is None else format(getattr(one, key), form) for one in stretches))
@@ -84,14 +95,14 @@ def _scores(described: Description) -> Table:
     return shown
 
 
-def _by_symbol(described: Description) -> Table:
+def by_symbol(scored: Scored) -> Table:
     names = ("validation IC", "its reversal", "test IC", "its reversal ", "windows")
     shown = table("Symbol", *names)
     for column in shown.columns[1:]:
         column.justify = "right"
-    scores = [_of(described.validation), _of(described.test)]
-    for symbol in sorted({symbol for stretch in scores for symbol in stretch}):
-        pairs = [stretch.get(symbol) for stretch in scores]
+    both = [_of(scored.validation), _of(scored.test)]
+    for symbol in sorted({symbol for stretch in both for symbol in stretch}):
+        pairs = [stretch.get(symbol) for stretch in both]
         last = next((one for one in reversed(pairs) if one is not None), None)
         cells = [cell for one in pairs for cell in _pair(one)]
         shown.add_row(symbol, *cells, "" if last is None else f"{last.windows:,}")

@@ -25,7 +25,16 @@ from bot.config import Option, VariantFile, decode
 from bot.errors import OperatorError, PluginFault
 from bot.hookspecs import PROJECT, Candidate, EntryPlan, Options, Specs, TierTemplate
 from bot.messages import FilterVerdict
-from bot.strategy.variant import EntryPlugin, FilterPlugin, Judge, Plugins, Propose
+from bot.strategy.variant import (
+    SHADOW,
+    CheckOptions,
+    EntryPlugin,
+    FilterPlugin,
+    Judge,
+    Plugins,
+    Propose,
+    any_options,
+)
 from bot.strategy.verdicts import CHECKS
 
 ENTRY_POINTS = "tsfm_bot.plugins"
@@ -86,12 +95,17 @@ class PluginHost:
             elif hook == "judge":
                 if one.name in CHECKS:
                     raise _refused(one, f"a filter may not be named as a check of the bot's own: {', '.join(CHECKS)}")
+                if SHADOW in options:
+                    raise _refused(one, f"'{SHADOW}' is a key that every filter has; no option may be called so")
+                judge = _guarded_judge(one.name, function)
                 filters[one.name] = FilterPlugin(
-                    name=one.name, options=options, judge=_guarded_judge(one.name, function)
+                    name=one.name, options=options, judge=judge, check=_guarded_check(one, plugin)
                 )
             else:
                 propose = _guarded_propose(one.name, function)
-                entries[one.name] = EntryPlugin(name=one.name, options=options, propose=propose)
+                entries[one.name] = EntryPlugin(
+                    name=one.name, options=options, propose=propose, check=_guarded_check(one, plugin)
+                )
             rows[one.name] = PluginRow(one.name, KINDS[hook], one.source, dict(options), _about(plugin))
         return cls(Plugins(tiers, filters, entries), list(rows.values()))
 
@@ -183,6 +197,22 @@ def _options(one: _Found, plugin: object) -> Mapping[str, Option]:
         return msgspec.convert(options, dict[str, Option], strict=True)
     except msgspec.ValidationError as error:
         raise _refused(one, f"OPTIONS must map names to numbers, text, booleans or lists: {error}") from error
+
+
+def _guarded_check(one: _Found, plugin: object) -> CheckOptions:
+    """The plugin's own `check_options`, which need not be there; a broken one ends the start too."""
+    check = getattr(plugin, "check_options", any_options)
+
+    def guarded(options: Options) -> str | None:
+        try:
+            wrong = check(options)
+        except Exception as error:
+            raise _refused(one, f"check_options raised {type(error).__name__}: {error}") from error
+        if wrong is not None and not isinstance(wrong, str):
+            raise _refused(one, f"check_options returned {type(wrong).__name__}, not text or None")
+        return wrong
+
+    return guarded
 
 
 def _about(plugin: object) -> str:

@@ -258,3 +258,35 @@ def test_a_plugin_of_an_installed_package_is_found(tmp_path: Path, monkeypatch: 
     assert (row.kind, row.source) == ("entry", "their-bot 1.2")
     signal, _ = decide(make_variant(host, variant={"entry": "patience"}), make_seen(zigzag()), Exposure())
     assert signal.decision_reason == "no_entry:never"
+
+
+CHECKED = """
+OPTIONS = {'least': 1, 'most': 3}
+def check_options(options):
+    return None if options['least'] <= options['most'] else 'least is above most'
+@hookimpl
+def judge(candidate, options):
+    return FilterVerdict('mine', True, 'fine')
+"""
+
+
+def test_options_that_do_not_go_together_end_the_start_with_file_key_and_the_plugins_words(write: Write) -> None:
+    host = load(write(CHECKED))
+    make_variant(host, variant={"filters": ["mine"]}, filter={"mine": {"most": 1}})
+    with pytest.raises(OperatorError, match=r"^btc\.toml: key filter\.mine: least is above most$"):
+        make_variant(host, variant={"filters": ["mine"]}, filter={"mine": {"most": 0}})
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [("1 / 0", "check_options raised ZeroDivisionError"), ("False", "returned bool, not text or None")],
+)
+def test_a_broken_check_of_options_ends_the_start_too(write: Write, check: str, words: str) -> None:
+    body = f"def check_options(options):\n    return {check}\n@hookimpl\ndef propose(candidate): ...\n"
+    with pytest.raises(OperatorError, match=f"plugin 'mine': .*{words}"):
+        make_variant(load(write(body)), variant={"entry": "mine"})
+
+
+def test_no_option_may_take_the_name_of_the_key_for_shadow(write: Write) -> None:
+    line = refusal(write("OPTIONS = {'shadow': False}\n@hookimpl\ndef judge(candidate): ...\n"))
+    assert "'shadow' is a key that every filter has" in line

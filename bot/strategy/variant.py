@@ -20,8 +20,16 @@ from bot.strategy.templates import resolve_caps, resolve_exits, resolve_leverage
 
 ValueT = TypeVar("ValueT")
 
+SHADOW = "shadow"  # the key of every filter's table that is not the plugin's
+
 Judge = Callable[[Candidate, Options], FilterVerdict]
 Propose = Callable[[Candidate, Options], EntryPlan | str]
+CheckOptions = Callable[[Options], str | None]
+
+
+def any_options(options: Options) -> str | None:
+    """Of a plugin that takes its options as they come."""
+    return None
 
 
 class FilterPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,7 @@ class FilterPlugin(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     options: Options
     judge: Judge
+    check: CheckOptions = any_options  # what is wrong with options; None: nothing
     shadow: bool = False  # its verdicts are logged, and have no say
 
 
@@ -39,6 +48,7 @@ class EntryPlugin(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     options: Options
     propose: Propose
+    check: CheckOptions = any_options
 
 
 class Plugins(msgspec.Struct, frozen=True):
@@ -152,8 +162,8 @@ def _filters(resolver: Resolver, file: VariantFile, found: Mapping[str, FilterPl
     for name in names:
         plugin = _named(resolver.source, "variant.filters", name, found, "filter")
         given = dict(file.filter.get(name, {}))
-        shadow = _shadow(resolver, f"filter.{name}.shadow", given.pop("shadow", None))
-        options = _options(resolver, f"filter.{name}", plugin.name, plugin.options, given)
+        shadow = _shadow(resolver, f"filter.{name}.{SHADOW}", given.pop(SHADOW, None))
+        options = _options(resolver, f"filter.{name}", plugin, given)
         filters.append(msgspec.structs.replace(plugin, options=options, shadow=shadow))
     return tuple(filters)
 
@@ -168,7 +178,7 @@ def _entry(resolver: Resolver, file: VariantFile, found: Mapping[str, EntryPlugi
     name = file.variant.entry
     plugin = _named(resolver.source, "variant.entry", name, found, "entry")
     _no_orphans(resolver, "entry", file.entry, (name,))
-    options = _options(resolver, f"entry.{name}", name, plugin.options, file.entry.get(name, {}))
+    options = _options(resolver, f"entry.{name}", plugin, file.entry.get(name, {}))
     return msgspec.structs.replace(plugin, options=options)
 
 
@@ -181,24 +191,28 @@ def _no_orphans(resolver: Resolver, kind: str, tables: Mapping[str, object], nam
 
 
 def _options(
-    resolver: Resolver, key: str, plugin: str, defaults: Options, given: Mapping[str, Option]
+    resolver: Resolver, key: str, plugin: FilterPlugin | EntryPlugin, given: Mapping[str, Option]
 ) -> Mapping[str, Option]:
     """The file's options over the tier's (its skip windows, for a plugin with options of those names) over the
     plugin's own."""
     tier = resolver.tier
     windows: dict[str, Option] = {"skip_weekdays": list(tier.skip_weekdays), "skip_hours": list(tier.skip_hours)}
     for name in given:
-        if name not in defaults:
-            raise resolver.fault(f"{key}.{name}", f"is unknown; allowed here: {', '.join(sorted(defaults)) or 'none'}")
+        if name not in plugin.options:
+            allowed = ", ".join(sorted(plugin.options)) or "none"
+            raise resolver.fault(f"{key}.{name}", f"is unknown; allowed here: {allowed}")
     options: dict[str, Option] = {}
-    for name, default in defaults.items():
+    for name, default in plugin.options.items():
         if name in given:
             options[name], origin = _fitting(resolver, f"{key}.{name}", given[name], default), "file"
         elif windows.get(name):
             options[name], origin = windows[name], f"tier {tier.name}"
         else:
-            options[name], origin = default, f"plugin {plugin}"
+            options[name], origin = default, f"plugin {plugin.name}"
         resolver.note(f"{key}.{name}", options[name], origin)
+    wrong = plugin.check(options)
+    if wrong is not None:
+        raise resolver.fault(key, wrong)
     return MappingProxyType(options)
 
 

@@ -7,6 +7,14 @@ from bot.strategy.categories import SETS, measures_of, score
 OPTIONS = {"set": 3, "need": 3}
 
 
+def check_options(options: Options) -> str | None:
+    if options["set"] not in SETS:
+        return f"set is {options['set']}; expected one of {', '.join(map(str, SETS))}"
+    if not 1 <= options["need"] <= options["set"]:
+        return f"need is {options['need']}; expected 1 up to {options['set']}"
+    return None
+
+
 @hookimpl
 def judge(candidate: Candidate, options: Options) -> FilterVerdict:
     members = SETS[options["set"]]

@@ -6,6 +6,13 @@ from bot.messages import FilterVerdict, Side
 OPTIONS = {"long_above": 60.0, "short_below": 40.0}
 
 
+def check_options(options: Options) -> str | None:
+    for name, value in options.items():
+        if not 0 < value < 100:
+            return f"{name} is {value}; expected above 0 and below 100"
+    return None
+
+
 @hookimpl
 def judge(candidate: Candidate, options: Options) -> FilterVerdict:
     limit = options["long_above" if candidate.side is Side.LONG else "short_below"]

@@ -16,6 +16,6 @@ def judge(candidate: Candidate, options: Options) -> FilterVerdict:
         reason = "weekday_skipped"
     elif at.hour in options["skip_hours"]:
         reason = "hour_skipped"
-    skipped = {name: " ".join(map(str, options[name])) for name in OPTIONS}
-    values = {"weekday": at.weekday(), "hour": at.hour, **skipped}
+    values: dict[str, float | int | str | bool | None] = {"weekday": at.weekday(), "hour": at.hour}
+    values |= {name: " ".join(map(str, options[name])) for name in OPTIONS}
     return FilterVerdict("session", reason == "in_session", reason, values)

@@ -33,9 +33,9 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in)
-    b: Tensor  # (out, rank), times alpha / rank, and times the gain
-    gain: Tensor | None  # (out,); None: one
+    a: Tensor  # (rank, in), in the dtype of W
+    b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
+    gain: Tensor | None  # (out,), float32; None: one
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -95,5 +95,4 @@ def compose(raw: RawDelta, scale: float, weight: Tensor, squares: Tensor) -> Del
         norm = (squares + ((2 * cross + b @ (a @ a.t())) * b).sum(dim=1)).clamp(min=0.0).sqrt()
         gain = raw.magnitude.to(weight.device, torch.float32) / norm
         b = b * gain[:, None]
-    dtype = weight.dtype
-    return Delta(a=a.to(dtype), b=b.to(dtype), gain=None if gain is None else gain.to(dtype))
+    return Delta(a=a.to(weight.dtype), b=b, gain=gain)

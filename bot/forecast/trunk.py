@@ -71,10 +71,10 @@ class Trunk:
             attended = self._attention(hidden, index, groups, series, last_only=last_only)
             if last_only:
                 hidden = hidden.view(series, count, -1)[:, -1]
-            hidden = hidden + self._norm(attended, index, "post_attn_ln")
-            inner = self._linear(self._pre_norm(hidden, index, "pre_ff_ln"), index, "ff0", groups, series)
+            hidden = torch.addcmul(hidden, attended.mul_(_inverse_rms(attended)), self._scale(index, "post_attn_ln"))
+            inner = self._linear(self._norm(hidden, index, "pre_ff_ln"), index, "ff0", groups, series)
             outer = self._linear(functional.silu(inner, inplace=True), index, "ff1", groups, series)
-            hidden += self._norm(outer, index, "post_ff_ln")
+            hidden.addcmul_(outer.mul_(_inverse_rms(outer)), self._scale(index, "post_ff_ln"))
         return hidden
 
     def head(self, hidden: Tensor, name: str, rows: Tensor) -> Tensor:
@@ -102,29 +102,25 @@ class Trunk:
         self, hidden: Tensor, index: int, groups: Sequence[Group], series: int, *, last_only: bool
     ) -> Tensor:
         """(rows, model_dims) -> the same, or with `last_only` one row for each series."""
-        spec, dims = self._spec, self._spec.model_dims
-        normed = self._pre_norm(hidden, index, "pre_attn_ln")
-        heads = (series, -1, spec.heads, spec.head_dims)
+        dims, heads = self._spec.model_dims, self._spec.heads
+        normed = self._norm(hidden, index, "pre_attn_ln")
+        cos, sin = self._rotation[index]
         if last_only:
             last = normed.view(series, -1, dims)[:, -1]
-            query = self._linear(last, index, "qkv_proj", groups, series, slice(0, dims)).view(heads)
+            query = self._linear(last, index, "qkv_proj", groups, series, slice(0, dims))
+            query = _rotate(query.view(series, 1, heads, -1), cos[-1:, :heads], sin[-1:, :heads])
             rest = self._linear(normed, index, "qkv_proj", groups, series, slice(dims, 3 * dims))
-            key, value = (part.view(heads) for part in rest.chunk(2, dim=1))
+            key, value = rest.view(series, -1, 2, heads, self._spec.head_dims).unbind(2)
+            key = _rotate(key, cos[:, heads:], sin[:, heads:])
         else:
             whole = self._linear(normed, index, "qkv_proj", groups, series)
-            query, key, value = (part.view(heads) for part in whole.chunk(3, dim=1))
-        cos, sin = self._rotation[index]
-        first = self._patches - query.shape[1]
-        query = _rotate(_rms(query.float()), cos[first:, 0], sin[first:, 0])
-        key = _rotate(_rms(key.float()), cos[:, 1], sin[:, 1])
+            whole = whole.view(series, -1, 3 * heads, self._spec.head_dims)
+            both = _rotate(whole[:, :, : 2 * heads], cos, sin)
+            query, key, value = both[:, :, :heads], both[:, :, heads:], whole[:, :, 2 * heads :]
         mixed = functional.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.float().transpose(1, 2),
-            is_causal=not last_only,
-            scale=1.0,
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=not last_only, scale=1.0
         )
-        return self._linear(mixed.transpose(1, 2).reshape(-1, dims).to(self._dtype), index, "out", groups, series)
+        return self._linear(mixed.transpose(1, 2).reshape(-1, dims), index, "out", groups, series)
 
     def _linear(
         self,
@@ -135,28 +131,31 @@ class Trunk:
         series: int,
         outputs: slice = slice(None),
     ) -> Tensor:
-        """The target's matrix, rows `outputs` of it, with each group's own adapter on the group's rows."""
-        result = functional.linear(inputs, self.weight(index, target)[outputs])
+        """The target's matrix, rows `outputs` of it, with each group's own adapter on the group's rows; float32."""
+        inputs = inputs.to(self._dtype)
+        result = functional.linear(inputs, self.weight(index, target)[outputs]).float()
         each = len(inputs) // series
-        for group in groups:
-            delta = group.adapter.layers[index].get(target)
+        for first, last, adapter in groups:
+            delta = adapter.layers[index].get(target)
             if delta is None:
                 continue
-            rows = slice(group.first * each, group.last * each)
-            own = result[rows]
+            own = result[first * each : last * each]
             if delta.gain is not None:
                 own *= delta.gain[outputs]
-            own.addmm_(functional.linear(inputs[rows], delta.a), delta.b[outputs].t())
+            own.addmm_(functional.linear(inputs[first * each : last * each], delta.a).float(), delta.b[outputs].t())
         return result
 
-    def _pre_norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
-        return self._norm(hidden, index, name).to(self._dtype)
+    def _norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
+        return (hidden * _inverse_rms(hidden)).mul_(self._scale(index, name))
 
-    def _norm(self, inputs: Tensor, index: int, name: str) -> Tensor:
-        return _rms(inputs.float()).mul_(self._tensors[f"stacked_xf.{index}.{name}.scale"])
+    def _scale(self, index: int, name: str) -> Tensor:
+        return self._tensors[f"stacked_xf.{index}.{name}.scale"]
 
     def _rotation_of(self, index: int) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of each patch's rotation, times what scales query and key after it; (patches, 2, 1, head).
+        """Cosine and sine of each patch's rotation, times what scales it afterwards.
+
+        Both are (patches, 2 heads, head_dims), the queries' heads before the keys'.
+
 
         The package rotates, then normalises, then scales each dimension. A rotation leaves the norm as it is, so the
         scales can stand in the tables. The sine's first half is negative: out = x cos + swapped(x) sin.
@@ -167,21 +166,22 @@ class Trunk:
         angles = torch.arange(self._patches, device=self._device)[:, None] / MAX_TIMESCALE**fraction
         softplus = functional.softplus(self._tensors[at + "per_dim_scale.per_dim_scale"])
         query = self._tensors[at + "query_ln.scale"] * (LOG2_E / dims**0.5 * softplus)
-        scales = torch.stack([query, self._tensors[at + "key_ln.scale"]])[None, :, None]
+        scales = torch.stack([query, self._tensors[at + "key_ln.scale"]]).repeat_interleave(self._spec.heads, dim=0)
         cos, sin = angles.cos(), angles.sin()
-        cosines = torch.cat([cos, cos], dim=-1)[:, None, None] * scales
-        return cosines, torch.cat([-sin, sin], dim=-1)[:, None, None] * scales
+        return torch.cat([cos, cos], dim=-1)[:, None] * scales, torch.cat([-sin, sin], dim=-1)[:, None] * scales
 
 
 _TOKENIZER = tuple(f"{layer}_layer.{part}" for layer in ("hidden", "output", "residual") for part in ("weight", "bias"))
 
 
-def _rms(inputs: Tensor) -> Tensor:
+def _inverse_rms(inputs: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
-    return inputs * norm.square_().div_(inputs.shape[-1]).add_(EPSILON).rsqrt_()
+    return norm.square_().div_(inputs.shape[-1]).add_(EPSILON).rsqrt_()
 
 
 def _rotate(inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Normalise and rotate each head, in place; (series, patches, heads, head_dims)."""
     half = inputs.shape[-1] // 2
+    inputs *= _inverse_rms(inputs)
     swapped = torch.cat([inputs[..., half:], inputs[..., :half]], dim=-1)
-    return torch.addcmul(inputs * cos, swapped, sin)
+    return inputs.mul_(cos).addcmul_(swapped, sin)

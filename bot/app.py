@@ -9,12 +9,12 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bot.account.guards import AccountGuards, GuardsMessage, GuardsNews, GuardStore
+from bot.account.guards import AccountGuards, GuardsNews, GuardStore
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
-from bot.exits.guard import Guard, GuardMessage
+from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
 from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
@@ -22,13 +22,10 @@ from bot.hookspecs import Recent
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
+from bot.market.listing import Listing
 from bot.messages import (
     BalanceChanged,
-    BarClosed,
     BotEvent,
-    CheckpointServed,
-    ForecastsDue,
-    GuardsChanged,
     GuardState,
     JournalEntry,
     MarkChanged,
@@ -45,63 +42,23 @@ from bot.messages import (
 )
 from bot.metrics import Metrics
 from bot.orders.book import PositionBook
-from bot.orders.desk import Desk, DeskMessage, DeskNews
+from bot.orders.desk import Desk, DeskNews
 from bot.orders.store import OrderStore
+from bot.plumbing import Streams
 from bot.replay import LedgerCheck
 from bot.strategy.guards import rules_of
 from bot.strategy.variant import Variant
-from bot.streams import Activity, Overflow, Stream
+from bot.streams import Activity
 from bot.terminal.board import TerminalMessage
 from bot.terminal.view import TerminalView
 from bot.variants.recents import Place
-from bot.variants.runner import CycleFrame, VariantsActor, VariantsMessage
+from bot.variants.runner import CycleFrame, VariantsActor
 from bot.venue import Instrument
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
+LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 LOOK_MS = MINUTE_MS  # how often the venue's positions are held against the book without cause
-
-
-class Streams:
-    """Every stream between actors, its capacity and its overflow rule. `docs/ARCHITECTURE.md` says why."""
-
-    def __init__(self, activity: Activity) -> None:
-        self.variants = Stream[VariantsMessage]("variants", 20_000, Overflow.REPLACE, activity, newest_for_variants)
-        self.forecasts = Stream[ForecastsDue]("forecasts", 256, Overflow.BLOCK, activity)
-        self.desk = Stream[DeskMessage]("desk", 10_000, Overflow.HALT, activity)
-        self.guard = Stream[GuardMessage]("guard", 5_000, Overflow.REPLACE, activity, newest_for_guard)
-        self.account = Stream[GuardsMessage]("account", 1_000, Overflow.REPLACE, activity, newest_for_account)
-        self.journal = Stream[JournalEntry]("journal", 50_000, Overflow.HALT, activity)
-        self.history = Stream[BarClosed]("history", 50_000, Overflow.BLOCK, activity)
-
-
-def newest_for_variants(message: VariantsMessage) -> object:
-    """Marks and positions are states: the newest word counts. Everything else is an event and has its own key."""
-    match message:
-        case MarkChanged(symbol):
-            return "mark", symbol
-        case PositionChanged(position):
-            return "position", position.position_id
-        case BarClosed(bar):
-            return "bar", bar.symbol, bar.open_time
-        case CheckpointServed(tier):
-            return "checkpoint", tier
-        case GuardsChanged():
-            return "guards"
-    return object()
-
-
-def newest_for_guard(message: GuardMessage) -> object:
-    match message:
-        case PriceChanged(symbol):
-            return "price", symbol
-        case PositionChanged(position):
-            return "position", position.position_id
-    return object()
-
-
-def newest_for_account(message: GuardsMessage) -> object:
-    return message.position.position_id if isinstance(message, PositionChanged) else object()
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +125,8 @@ class Session:
         await group.start(self._make_variants(venue, instruments, recent).run)
         await group.start(self._make_feed(venue).run)
         group.start_soon(self._follow_account, venue)
+        if venue.replay is None:  # a replay's instruments are the same to its end
+            group.start_soon(self._make_listing(venue, instruments).run)
         self._event(self._started(venue))
 
     async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
@@ -265,6 +224,9 @@ class Session:
             outputs,
             self._event,
         )
+
+    def _make_listing(self, venue: Venue, instruments: dict[str, Instrument]) -> Listing:
+        return Listing(venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self._event)
 
     # -- what flows where
 

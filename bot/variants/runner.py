@@ -26,6 +26,7 @@ from bot.messages import (
     ForecastsReady,
     GuardsChanged,
     GuardState,
+    InstrumentsChanged,
     MarkChanged,
     PositionChanged,
     ReturnKnown,
@@ -64,6 +65,7 @@ VariantsMessage = (
     | SignalOutcome
     | TradingStateChanged
     | GuardsChanged
+    | InstrumentsChanged
 )
 VariantsNews = Signal | ReturnKnown | BotEvent
 
@@ -167,6 +169,8 @@ class VariantsActor:
                 self._state = state
             case GuardsChanged(guards):
                 self._guards = guards
+            case InstrumentsChanged(instruments):
+                self._instruments = instruments
 
     async def _on_bar(self, bar: Bar) -> None:
         buffer = self._buffers.get(bar.symbol)
@@ -233,6 +237,10 @@ class VariantsActor:
         """What the model shall see of `bars`, or why there is nothing to show."""
         if now - at > LATE_MS:
             return ForecastRefused(symbol, Reason.CYCLE_LATE)
+        instrument = self._instruments.get(symbol)
+        if instrument is None or not instrument.trading:
+            reason = Reason.INSTRUMENT_MISSING if instrument is None else Reason.INSTRUMENT_NOT_TRADING
+            return ForecastRefused(symbol, reason)
         if not len(bars) or bars.close_at != at - at % self._frame.interval_ms:
             return ForecastRefused(symbol, Reason.BAR_MISSING)
         return make_window(bars, self._frame.context, self._frame.interval_ms)

@@ -23,6 +23,7 @@ from bot.messages import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
+    InstrumentsChanged,
     MarkChanged,
     Position,
     PositionChanged,
@@ -342,6 +343,21 @@ async def test_a_forecast_that_was_not_asked_for_is_told_and_left_out() -> None:
         assert desk.decisions() == [("BTCUSDT", "allowed"), ("ETHUSDT", "bar_missing")]
         [told] = [one for one in desk.told if isinstance(one, BotEvent)]
         assert (told.name, told.detail["symbols"]) == ("forecast_foreign", ["ETHUSDT", "X"])
+
+
+async def test_a_symbol_delisted_or_suspended_between_two_cycles_is_refused_and_the_rest_is_forecast() -> None:
+    async with running(BOTH) as desk:
+        await desk.history("BTCUSDT", "ETHUSDT")
+        eth = msgspec.structs.replace(BTC, symbol="ETHUSDT")
+        await desk.tell(InstrumentsChanged({"ETHUSDT": eth}))
+        await desk.at(NOON + 3 * MINUTE)
+        assert [window.symbol for window in desk.requests[-1].windows] == ["ETHUSDT"]
+        await desk.answer(desk.requests[-1])
+        assert desk.decisions() == [("BTCUSDT", "instrument_missing"), ("ETHUSDT", "allowed")]
+        await desk.tell(InstrumentsChanged({"BTCUSDT": BTC, "ETHUSDT": msgspec.structs.replace(eth, trading=False)}))
+        await desk.at(NOON + 33 * MINUTE)
+        await desk.answer(desk.requests[-1])
+        assert desk.decisions()[2:] == [("BTCUSDT", "allowed"), ("ETHUSDT", "instrument_not_trading")]
 
 
 async def test_every_row_carries_the_checkpoint_that_serves_its_tier() -> None:

@@ -1,0 +1,109 @@
+"""What the venue lists: a symbol that is gone or suspended between two cycles is told, and nothing else is touched."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import anyio
+import msgspec
+import pytest
+
+from bot.clock import MINUTE_MS, ReplayClock
+from bot.errors import VenueError, VenueUnavailable
+from bot.exchange.port import MarketPort
+from bot.market.listing import Listing
+from bot.messages import BotEvent, InstrumentsChanged, Severity
+from bot.venue import Instrument, MarginBracket
+from tests.strategy.scenes import BTC
+
+pytestmark = pytest.mark.anyio
+
+BRACKETS = (MarginBracket(notional_cap=Decimal(1), maintenance_rate=Decimal(0), amount=Decimal(0), max_leverage=1),)
+ETH = msgspec.structs.replace(BTC, symbol="ETHUSDT")
+KNOWN = {one.symbol: msgspec.structs.replace(one, brackets=BRACKETS) for one in (BTC, ETH)}
+
+
+class Market(MarketPort):
+    """A venue that lists what a test says, or does not answer."""
+
+    def __init__(self) -> None:
+        self.answer: Mapping[str, Instrument] | VenueError = {"BTCUSDT": BTC, "ETHUSDT": ETH}
+
+    async def instruments(self) -> Mapping[str, Instrument]:
+        if isinstance(self.answer, VenueError):
+            raise self.answer
+        return self.answer
+
+
+class Ears:
+    def __init__(self) -> None:
+        self.market = Market()
+        self.clock = ReplayClock()
+        self.sent: list[InstrumentsChanged] = []
+        self.events: list[BotEvent] = []
+        self.listing = Listing(self.market, self.clock, KNOWN, 10 * MINUTE_MS, self._send, self.events.append)
+
+    async def _send(self, changed: InstrumentsChanged) -> None:
+        self.sent.append(changed)
+
+    async def after(self, **changes: Instrument | None) -> dict[str, Instrument] | None:
+        """What is sent when the venue's answer has changed so; None: nothing."""
+        listed = {"BTCUSDT": BTC, "ETHUSDT": ETH} | changes
+        self.market.answer = {symbol: one for symbol, one in listed.items() if one is not None}
+        before = len(self.sent)
+        await self.listing.ask()
+        return self.sent[-1].instruments if len(self.sent) > before else None
+
+    def told(self) -> list[tuple[str, Severity]]:
+        return [(event.detail["state"], event.severity) for event in self.events]
+
+
+async def test_while_nothing_changes_nothing_is_said() -> None:
+    ears = Ears()
+    assert await ears.after() is None
+    assert ears.events == []
+
+
+async def test_a_suspended_symbol_is_told_once_and_trades_again_when_the_venue_says_so() -> None:
+    ears = Ears()
+    suspended = msgspec.structs.replace(ETH, trading=False)
+    sent = await ears.after(ETHUSDT=suspended)
+    assert sent is not None
+    assert {symbol: one.trading for symbol, one in sent.items()} == {"BTCUSDT": True, "ETHUSDT": False}
+    assert await ears.after(ETHUSDT=suspended) is None
+    assert await ears.after() == KNOWN
+    assert ears.told() == [("suspended", Severity.ERROR), ("trading", Severity.INFO)]
+
+
+async def test_a_symbol_that_is_gone_is_left_out() -> None:
+    ears = Ears()
+    assert await ears.after(ETHUSDT=None) == {"BTCUSDT": KNOWN["BTCUSDT"]}
+    assert ears.told() == [("gone", Severity.ERROR)]
+
+
+async def test_another_grid_than_at_the_start_opens_nothing_and_other_limits_count_at_once() -> None:
+    ears = Ears()
+    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, tick_size=Decimal("0.5")))
+    assert sent is not None
+    assert not sent["BTCUSDT"].trading
+    assert ears.told() == [("other_grid", Severity.ERROR)]
+    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, min_notional=Decimal(100)))
+    assert sent is not None
+    assert (sent["BTCUSDT"].trading, sent["BTCUSDT"].min_notional) == (True, Decimal(100))
+    assert sent["BTCUSDT"].brackets == BRACKETS
+
+
+async def test_an_unanswered_question_changes_nothing_and_the_next_one_is_asked() -> None:
+    ears = Ears()
+    ears.market.answer = VenueUnavailable("503")
+    async with anyio.create_task_group() as group:
+        group.start_soon(ears.listing.run)
+        await anyio.wait_all_tasks_blocked()
+        assert ears.events == [], "the first question comes after the first wait"
+        ears.clock.advance(10 * MINUTE_MS)
+        await anyio.wait_all_tasks_blocked()
+        assert ([event.name for event in ears.events], ears.sent) == (["listing_unanswered"], [])
+        ears.market.answer = {"BTCUSDT": BTC}
+        ears.clock.advance(20 * MINUTE_MS)
+        await anyio.wait_all_tasks_blocked()
+        assert list(ears.sent[-1].instruments) == ["BTCUSDT"]
+        group.cancel_scope.cancel()

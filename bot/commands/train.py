@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bot.commands.model import drawn
-from bot.commands.output import configure_logs, parse_day, print_json, print_table
+from bot.commands.output import configure_logs, parse_day, print_json, print_table, table
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import load
 from bot.training.base import TrainOptions, TrainProgress, train_base
+from bot.training.inputs import InputOptions, write_inputs
 
 PLAIN_STEPS = 20  # lines of progress where stderr is no terminal
 
@@ -93,3 +94,16 @@ def _train_with_lines(wanted: TrainOptions, console: Console) -> None:
             console.print(line, highlight=False, soft_wrap=True)
 
     train_base(wanted, show)
+
+
+def inputs(checkpoint: Path, bars: tuple[Path, ...], context: int, as_json: bool) -> None:
+    """Measure, write, and print how far the training windows themselves lie from their middle."""
+    configure_logs()
+    stats = write_inputs(InputOptions(checkpoint=checkpoint, bars=bars, context=context))
+    if as_json:
+        print_json(stats)
+        return
+    shown = table("Share of the training windows", "Distance", right="Distance")
+    for level, distance in zip(stats.levels, stats.distances, strict=True):
+        shown.add_row(f"{level:.2%}", f"{distance:.3f}")
+    print_table(shown)

@@ -29,3 +29,16 @@ def train_base(
     days = {"cutoff": cutoff, "validation_to": validation_to, "test_to": test_to}
     numbers = {"seed": seed, "steps": steps, "batch": batch, "threads": threads}
     train(options(tuple(bars), out, days, numbers), as_json)
+
+
+@app.command("inputs")
+def train_inputs(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint: a base's, or a tier's.")],
+    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
+    context: Annotated[int, typer.Option(min=32, help="Bars in a window, where the manifest does not tell.")] = 192,
+    as_json: Json = False,
+) -> None:
+    """Measure what the training windows were like, and write it into the manifest for the input-distance gate."""
+    from bot.commands.train import inputs
+
+    inputs(checkpoint, tuple(bars), context, as_json)

@@ -16,6 +16,7 @@ from bot.forecast.engine import Engine, ForecastOptions
 from bot.forecast.network import ModelSpec
 from bot.training.dataset import Series, TrainingSet, read_series
 from bot.training.evaluate import score
+from bot.training.inputs import measure
 from bot.training.objective import (
     Objective,
     finish_module,
@@ -105,6 +106,7 @@ def train_base(options: TrainOptions, progress: Report) -> Path:
         training=_training_run(options, time.monotonic() - began),
         validation=stretches[0],
         test=stretches[1],
+        inputs=measure(series, 0, options.cutoff, options.context),
     )
     save(module, manifest, options.out)
     return options.out

@@ -89,3 +89,8 @@ class TrainingSet:
         """`size` windows; (size, length)."""
         starts = self._starts[generator.integers(len(self._starts), size=size)]
         return np.asarray(self._closes[starts[:, None] + np.arange(self.length)])
+
+    def spread(self, size: int) -> Floats:
+        """At most `size` windows at even steps through all of them; (windows, length)."""
+        step = -(-len(self._starts) // size)
+        return np.asarray(self._closes[self._starts[::step][:, None] + np.arange(self.length)])

@@ -76,6 +76,7 @@ def test_training_learns_what_the_last_value_and_the_reversal_cannot_know(bars: 
     manifest = read_manifest(out / "manifest.json")
     assert manifest.validation is not None
     assert manifest.test is not None
+    assert manifest.inputs is not None
     for stretch in (manifest.validation, manifest.test):
         assert stretch.loss < stretch.loss_last_value
         assert stretch.ic > stretch.ic_reversal_24h + 0.05

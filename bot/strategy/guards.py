@@ -30,6 +30,7 @@ REASONS = {
 }
 _MARKS = {DAY_DRAWDOWN: "day_peak", DRAWDOWN: "peak", DAILY_LOSS: "day_start"}  # what the loss is measured from
 
+EPSILON = 1e-9  # what float arithmetic may be off by where a loss is exactly the limit
 FRESH_MS = 30 * SECOND_MS  # two readings further apart say nothing about each other
 DOUBT_MS = 2 * MINUTE_MS  # how long a change of the wallet that nothing explains may wait for its explanation
 
@@ -208,7 +209,7 @@ def _trip(track: Track, rules: GuardRules, now: int) -> Track:
     new = tuple(
         GuardTrip(guard.name, now, measured[guard.name], guard.limit, _until(guard, now))
         for guard in rules.guards
-        if guard.name not in already and measured[guard.name] >= guard.limit
+        if guard.name not in already and measured[guard.name] >= guard.limit - EPSILON
     )
     return msgspec.structs.replace(track, tripped=track.tripped + new)
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ from bot.strategy.verdicts import CHECKS
 ENTRY_POINTS = "tsfm_bot.plugins"
 FOLDERS = {"tiers": "tier", "filters": "judge", "entries": "propose"}  # folder: the hook of its plugins
 KINDS = {"tier": "tier", "judge": "filter", "propose": "entry"}  # hook: the word for its plugins
+PLAIN = frozenset({bool, int, float, str, NoneType, Decimal})
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 
 
@@ -286,6 +287,8 @@ def _checked(name: str, answer: object, kind: type[AnswerT]) -> AnswerT:
 
 def _plain(value: Any) -> Any:
     """Structs as dictionaries and NumPy's scalars as Python's, for the type check."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, msgspec.Struct):
         return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
     if isinstance(value, Mapping):

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
-import talib
 
 from bot.hookspecs import Categories
 from bot.messages import Bars
-from bot.strategy import indicators
+from bot.strategy import indicators, ta
 
 NOISE = 1e-9  # a difference below this share of what is compared is none: arithmetic's, not the market's
 TRENDING_ADX = 25.0
@@ -114,9 +113,9 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
     close, high, low = bars.close, bars.high, bars.low
     last = float(close[-1])
     ema20 = indicators.ema(close, 20)
-    macd, signal, _ = talib.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
-    aroon_down, aroon_up = talib.AROON(high, low, timeperiod=25)
-    upper, _, lower = talib.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
+    macd, signal, _ = ta.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
+    aroon_down, aroon_up = ta.AROON(high, low, timeperiod=25)
+    upper, _, lower = ta.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
     reach = 2.0 * indicators.atr(bars, 10)
     measures = {
         "close": last,
@@ -124,21 +123,21 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
         "ema50": indicators.ema(close, 50),
         "macd": macd[-1],
         "macd_signal": signal[-1],
-        "sar": talib.SAR(high, low, acceleration=0.02, maximum=0.2)[-1],
+        "sar": ta.SAR(high, low, acceleration=0.02, maximum=0.2)[-1],
         "rsi": rsi,
         "stochastic_k": indicators.stochastic(bars),
-        "roc_pct": talib.ROC(close, timeperiod=10)[-1],
+        "roc_pct": ta.ROC(close, timeperiod=10)[-1],
         **_directional(bars),
         "aroon_up": aroon_up[-1],
         "aroon_down": aroon_down[-1],
-        "slope": talib.LINEARREG_SLOPE(close, timeperiod=14)[-1],
-        "r_squared": talib.CORREL(close, indicators.ramp(len(close)), timeperiod=14)[-1] ** 2,
+        "slope": ta.LINEARREG_SLOPE(close, timeperiod=14)[-1],
+        "r_squared": ta.CORREL(close, indicators.ramp(len(close)), timeperiod=14)[-1] ** 2,
         **_volume(bars),
         "percent_b": (last - lower[-1]) / (upper[-1] - lower[-1]) if upper[-1] > lower[-1] else 0.5,
         "keltner_upper": ema20 + reach,
         "keltner_lower": ema20 - reach,
-        "donchian_high": talib.MAX(high[:-1], timeperiod=20)[-1],
-        "donchian_low": talib.MIN(low[:-1], timeperiod=20)[-1],
+        "donchian_high": ta.MAX(high[:-1], timeperiod=20)[-1],
+        "donchian_low": ta.MIN(low[:-1], timeperiod=20)[-1],
     }
     return {name: float(value) if math.isfinite(value) else None for name, value in measures.items()}
 
@@ -153,9 +152,9 @@ def _volume(bars: Bars) -> dict[str, float]:
     mean = float(bars.volume.mean())
     if not mean:
         return {}
-    obv = talib.OBV(bars.close, bars.volume)
-    force = talib.MOM(bars.close, timeperiod=1)[1:] * bars.volume[1:]
-    chaikin = talib.ADOSC(bars.high, bars.low, bars.close, bars.volume, fastperiod=3, slowperiod=10)
+    obv = ta.OBV(bars.close, bars.volume)
+    force = ta.MOM(bars.close, timeperiod=1)[1:] * bars.volume[1:]
+    chaikin = ta.ADOSC(bars.high, bars.low, bars.close, bars.volume, fastperiod=3, slowperiod=10)
     return {
         "obv_over_ema": (obv[-1] - indicators.ema(obv, 20)) / mean,
         "chaikin": chaikin[-1] / mean,

@@ -4,9 +4,9 @@ from functools import cache
 
 import msgspec
 import numpy as np
-import talib
 
 from bot.messages import Bars, Floats, Side
+from bot.strategy import ta
 
 PERIOD = 14
 STOCHASTIC_PERIOD, STOCHASTIC_SMOOTHING = 14, 3
@@ -17,17 +17,17 @@ def rsi(closes: Floats, period: int = PERIOD) -> float:
     """Wilder's RSI, 0 … 100; NaN with `period` closes or fewer, 50 where no close differs from another."""
     if len(closes) > period and closes.min() == closes.max():
         return 50.0  # TA-Lib says 0, and a market that stands still is not oversold
-    return float(talib.RSI(closes, timeperiod=period)[-1])
+    return float(ta.RSI(closes, timeperiod=period)[-1])
 
 
 def atr(bars: Bars, period: int = PERIOD) -> float:
     """Wilder's average true range in price units; NaN with `period` bars or fewer."""
-    return float(talib.ATR(bars.high, bars.low, bars.close, timeperiod=period)[-1])
+    return float(ta.ATR(bars.high, bars.low, bars.close, timeperiod=period)[-1])
 
 
 def ema(closes: Floats, period: int) -> float:
     """Exponential moving average, started from the simple one; NaN with fewer than `period` closes."""
-    return float(talib.EMA(closes, timeperiod=period)[-1])
+    return float(ta.EMA(closes, timeperiod=period)[-1])
 
 
 def stochastic(bars: Bars) -> float:
@@ -36,7 +36,7 @@ def stochastic(bars: Bars) -> float:
     shared = slice(-STOCHASTIC_PERIOD, -STOCHASTIC_SMOOTHING + 1)
     if len(bars) >= STOCHASTIC_PERIOD and bars.high[shared].max() == bars.low[shared].min():
         return 50.0  # TA-Lib says 0 of a range of nothing
-    slow_k, _ = talib.STOCH(
+    slow_k, _ = ta.STOCH(
         bars.high,
         bars.low,
         bars.close,
@@ -59,7 +59,7 @@ def directional_movement(bars: Bars, period: int = PERIOD) -> DirectionalMovemen
     """How strongly (ADX) and which way (+DI against -DI) the bars move; None with fewer than 2 x `period` bars."""
     if len(bars) < 2 * period:
         return None
-    indices = (talib.ADX, talib.PLUS_DI, talib.MINUS_DI)
+    indices = (ta.ADX, ta.PLUS_DI, ta.MINUS_DI)
     return DirectionalMovement(
         *(float(index(bars.high, bars.low, bars.close, timeperiod=period)[-1]) for index in indices)
     )
@@ -84,12 +84,12 @@ def swing_highs(highs: Floats, width: int = SWING_WIDTH) -> list[Swing]:
     Bar i is one where its high is above the highs of the `width` bars before it and not below those of the `width`
     bars after it, all of which must exist: among equal highs the first counts.
     """
-    found = []
-    for index in range(width, len(highs) - width):
-        before, after = highs[index - width : index], highs[index + 1 : index + 1 + width]
-        if np.all(highs[index] > before) and np.all(highs[index] >= after):
-            found.append(Swing(index, float(highs[index])))
-    return found
+    if len(highs) < 2 * width + 1:
+        return []
+    highest = ta.MAX(highs, timeperiod=width) if width > 1 else highs  # of `width` bars, the last of them included
+    middle, before, after = highs[width:-width], highest[width - 1 : -width - 1], highest[2 * width :]
+    turns = np.flatnonzero((middle > before) & (middle >= after)) + width
+    return [Swing(index, price) for index, price in zip(turns.tolist(), highs[turns].tolist(), strict=True)]
 
 
 def swing_lows(lows: Floats, width: int = SWING_WIDTH) -> list[Swing]:

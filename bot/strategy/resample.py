@@ -12,10 +12,8 @@ def resample(bars: Bars, interval_ms: int) -> Bars:
     a part is missing is left out.
     """
     count = interval_ms // bars.interval_ms
-    first = int((bars.open_time % interval_ms == 0).argmax()) if len(bars) else 0
+    first = -int(bars.open_time[0]) % interval_ms // bars.interval_ms if len(bars) else 0
     whole = max(0, len(bars) - first) // count
-    if not whole or bars.open_time[first] % interval_ms:
-        first = whole = 0
     chosen = slice(first, first + whole * count)
     return msgspec.structs.replace(
         bars,

@@ -41,6 +41,12 @@ class InputStats(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"mean and covariance of another size than {count} features")
         if len(self.levels) != len(self.distances) or list(self.distances) != sorted(self.distances):
             raise ValueError("distances do not rise with their levels")
+        if not self.levels:
+            raise ValueError("levels and distances are empty")
+        try:
+            np.linalg.cholesky(np.array(self.covariance))
+        except np.linalg.LinAlgError:
+            raise ValueError("covariance is none: it is not positive definite") from None
 
 
 def features(closes: Floats) -> Floats:

@@ -5,13 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
 from torch import Tensor
 
 from bot.errors import ModelRefused
 from bot.forecast.adapters import TARGETS, RawAdapter, RawDelta, check, target_shapes
 from bot.forecast.checkpoints import MANIFEST, Base
-from bot.forecast.distance import FEATURES, InputStats
 from bot.forecast.network import check_layout
 from bot.forecast.registry import LARGEST_RANK, CheckpointManifest, Found, inside
 from bot.forecast.weights import WeightsFile, check_finite, open_full, parse, sha256_of
@@ -46,7 +44,6 @@ def verify(found: Found, base: Base) -> RawAdapter | WeightsFile:
             f"{found.folder / MANIFEST}: made for the base {manifest.base} (sha256 {manifest.base_sha256[:8]}...), and "
             f"{base.name} ({base.sha256[:8]}...) is loaded; set [model] base, or activate a checkpoint of this base"
         )
-    _check_inputs(found)
     inside(found.folder, path)
     try:
         return _full(found, base) if manifest.method == "full" else _adapter(found, base)
@@ -54,29 +51,6 @@ def verify(found: Found, base: Base) -> RawAdapter | WeightsFile:
         raise ModelRefused(f"{path}: {error.strerror}; restore it, or activate another checkpoint") from None
     except ModelRefused as refused:
         raise ModelRefused(f"{path}: {refused}; restore the file, or activate another checkpoint") from None
-
-
-def _check_inputs(found: Found) -> None:
-    """Statistics that cannot be computed with would end the process at the first window."""
-    stats = found.manifest.inputs
-    if stats is not None and not _usable(stats):
-        raise ModelRefused(
-            f"{found.folder / MANIFEST}: inputs are no statistics of {', '.join(FEATURES)}; restore the manifest, or "
-            "set inputs to null"
-        )
-
-
-def _usable(stats: InputStats) -> bool:
-    widths = {len(stats.mean), len(stats.covariance), *map(len, stats.covariance)}
-    if stats.features != FEATURES or widths != {len(FEATURES)}:
-        return False
-    if not stats.levels or len(stats.levels) != len(stats.distances):
-        return False
-    try:
-        np.linalg.cholesky(np.array(stats.covariance))
-    except np.linalg.LinAlgError:
-        return False
-    return bool(np.isfinite((*stats.mean, *stats.levels, *stats.distances)).all())
 
 
 def _full(found: Found, base: Base) -> WeightsFile:

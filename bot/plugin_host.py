@@ -287,12 +287,10 @@ def _checked(name: str, answer: object, kind: type[AnswerT]) -> AnswerT:
 
 def _plain(value: Any) -> Any:
     """Structs as dictionaries and NumPy's scalars as Python's, for the type check."""
-    if type(value) in PLAIN:
-        return value
     if isinstance(value, msgspec.Struct):
-        return {field: _plain(getattr(value, field)) for field in value.__struct_fields__}
+        value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: one if type(one) in PLAIN else _plain(one) for key, one in value.items()}
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     return value

@@ -17,5 +17,7 @@ def realised_volatility(closes: Floats, returns: int, interval_ms: int) -> float
     """
     if len(closes) <= returns:
         return math.nan
-    changes = np.diff(np.log(closes[-returns - 1 :]))
-    return float(changes.std(ddof=1) * math.sqrt(YEAR_MS / interval_ms))
+    logs = np.log(closes[-returns - 1 :])
+    changes = logs[1:] - logs[:-1]
+    apart = changes - changes.sum() / returns
+    return math.sqrt(float(apart @ apart) / (returns - 1) * YEAR_MS / interval_ms)

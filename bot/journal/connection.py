@@ -163,6 +163,23 @@ async def read_journal(
 
     Raises OperatorError where there is no journal, or one of another version.
     """
+    async with _beside(state, settings, environment, default_transaction_read_only="on") as pool:
+        yield pool
+
+
+@contextlib.asynccontextmanager
+async def word_for_bot(
+    state: Path, settings: JournalTable, environment: Mapping[str, str]
+) -> AsyncIterator["asyncpg.Pool"]:
+    """As `read_journal`, for a command that leaves word for the bot that runs or for the next one."""
+    async with _beside(state, settings, environment) as pool:
+        yield pool
+
+
+@contextlib.asynccontextmanager
+async def _beside(
+    state: Path, settings: JournalTable, environment: Mapping[str, str], **session: str
+) -> AsyncIterator["asyncpg.Pool"]:
     if not environment.get(settings.dsn_env) and not embedded.exists(state):
         raise OperatorError(f"{state}: no journal here yet; run the bot with this state directory first")
     async with server(state, settings, environment) as address:
@@ -171,7 +188,7 @@ async def read_journal(
             await require_current(reader)
         finally:
             reader.terminate()
-        async with address.pool(1, default_transaction_read_only="on") as pool:
+        async with address.pool(1, **session) as pool:
             yield pool
 
 

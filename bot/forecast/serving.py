@@ -180,7 +180,7 @@ class Serving:
         if known is None or known.manifest != found.manifest:
             known = self._load(found)
         self._ready[found.serves_as] = known
-        self._let_go()
+        self._let_go(known.id)
         return known
 
     def _load(self, found: Found) -> _Served:
@@ -211,9 +211,9 @@ class Serving:
             inputs=manifest.inputs,
         )
 
-    def _let_go(self) -> None:
+    def _let_go(self, chosen: str) -> None:
         """Forget what has not served for longest, so that a year of activations does not fill the memory."""
-        in_use = {served.id for served in self._served.values()}
+        in_use = {chosen, *(served.id for served in self._served.values())}
         spare = [name for name in self._ready if name not in in_use]
         for name in spare[:-SPARE_ADAPTERS]:
             del self._ready[name]

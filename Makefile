@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format install clean
+.PHONY: help run test lint bench bench-decide format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/variants/ on a generated market'
@@ -20,6 +20,7 @@ help: ## list what can be made
 	@echo '              VARIANTS="FILE.toml ..." trades other variants'
 	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
 	@echo 'make lint     the same without the tests'
+	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide'
 	@echo 'make format   let ruff format and fix'
 	@echo 'make install  install only'
 	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
@@ -73,6 +74,11 @@ lint: $(VENV)/.tested
 test: lint
 	@echo '== tests'
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: bench-decide
+
+bench-decide: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.decide $(ARGS)
 
 format: $(VENV)/.tested
 	@$(BIN)/ruff check --fix .

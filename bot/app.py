@@ -10,6 +10,8 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from bot.account.guards import AccountGuards, GuardsNews, GuardStore
+from bot.audit.auditor import AuditNews, Auditor, AuditStore, MarketEnded
+from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.errors import OperatorError
@@ -46,6 +48,8 @@ from bot.orders.desk import Desk, DeskNews
 from bot.orders.store import OrderStore
 from bot.plumbing import Streams
 from bot.replay import LedgerCheck
+from bot.strategy.audit import Expectations
+from bot.strategy.counterfactual import costs_of
 from bot.strategy.guards import rules_of
 from bot.strategy.variant import Variant
 from bot.streams import Activity
@@ -71,6 +75,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     store: OrderStore
     guards: GuardStore
     records: Ledgers
+    audit: AuditStore
     recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
     show: Callable[[TerminalMessage], None]
@@ -104,6 +109,8 @@ class Session:
                 await self._start(actors, venue, instruments)
                 market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
                 self.interrupted = await _until_signal(market)
+                if venue.replay is not None and not self.interrupted:
+                    await self._audit_the_end()
                 self._event(self._stopped())
                 actors.cancel_scope.cancel()
             keepers.cancel_scope.cancel()
@@ -123,11 +130,18 @@ class Session:
         await group.start(self._make_forecaster(venue).run)
         recent = await self._parts.recent()
         await group.start(self._make_variants(venue, instruments, recent).run)
+        await group.start(self._make_auditor(venue).run)
         await group.start(self._make_feed(venue).run)
         group.start_soon(self._follow_account, venue)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
         self._event(self._started(venue))
+
+    async def _audit_the_end(self) -> None:
+        await self.activity.wait_quiet()
+        ended = MarketEnded(anyio.Event())
+        await self.streams.audit.send(ended)
+        await ended.done.wait()
 
     async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
         known = await venue.market.instruments()
@@ -208,6 +222,23 @@ class Session:
             enter=self.streams.desk.send,
         )
 
+    def _make_auditor(self, venue: Venue) -> Auditor:
+        settings, horizon = self._parts.settings, self._parts.settings.model.horizon
+        return Auditor(
+            Expectations(
+                symbols={variant.name: len(variant.symbols) for variant in self._parts.variants},
+                horizon_ms=horizon * INTERVAL_MS,
+                up_since=venue.clock.now(),
+            ),
+            settings.audit.days,
+            costs_of(settings.costs),
+            self.streams.audit,
+            venue.clock,
+            self._parts.audit,
+            VenuePaths(venue.market).fetch,
+            self._from_audit,
+        )
+
     def _make_feed(self, venue: Venue) -> Feed:
         outputs = Outputs(
             bars=(self.streams.variants.send, self.streams.history.send),
@@ -281,6 +312,12 @@ class Session:
             self._event(news)
         else:
             self.streams.variants.send_nowait(news)
+
+    def _from_audit(self, news: AuditNews) -> None:
+        if isinstance(news, BotEvent):
+            self._event(news)
+        else:
+            self.streams.journal.send_nowait(news)
 
     # -- time
 

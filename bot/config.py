@@ -104,7 +104,9 @@ class ModelTable(Table, frozen=True):
     context: Annotated[int, msgspec.Meta(ge=32, le=16384, multiple_of=32)] = 192
     horizon: Annotated[int, msgspec.Meta(ge=1, le=128)] = 4
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: Annotated[int, msgspec.Meta(ge=0, le=1_024)] = 0  # 0: torch's own choice
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1_024)] = (
+        0  # 0: one for a small model, torch's own choice for a large
+    )
     deadline_seconds: Positive = 120.0
     memory_limit_mb: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0  # of the whole process; 0: no ceiling
     max_input_distance: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)] = 0.0  # 0: no window is too far
@@ -156,6 +158,18 @@ class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
 
 
+class AuditTable(Table, frozen=True):
+    days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7  # that filters, thresholds and exit rules are judged on
+
+
+class CostsTable(Table, frozen=True):
+    """What a fill that nobody paid for is taken to cost: of counterfactuals, whose orders were never sent."""
+
+    maker_fee_pct: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.02  # of the notional; below 0: a rebate
+    taker_fee_pct: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    slippage_bps: Annotated[float, msgspec.Meta(ge=0, le=1_000)] = 1.0  # of every fill but a resting limit's
+
+
 class MetricsTable(Table, frozen=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # on 127.0.0.1; 0: nothing is served
 
@@ -169,6 +183,8 @@ class BotFile(Table, frozen=True):
     guards: GuardsTable = GuardsTable()
     journal: JournalTable = JournalTable()
     metrics: MetricsTable = MetricsTable()
+    audit: AuditTable = AuditTable()
+    costs: CostsTable = CostsTable()
 
 
 class Secrets(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Every stream between the actors: its capacity, and what it does when it is full."""
 
 from bot.account.guards import GuardsMessage
+from bot.audit.auditor import AuditMessage
 from bot.exits.guard import GuardMessage
 from bot.messages import (
     BarClosed,
@@ -27,6 +28,7 @@ class Streams:
         self.desk = Stream[DeskMessage]("desk", 10_000, Overflow.HALT, activity)
         self.guard = Stream[GuardMessage]("guard", 5_000, Overflow.REPLACE, activity, newest_for_guard)
         self.account = Stream[GuardsMessage]("account", 1_000, Overflow.REPLACE, activity, newest_for_account)
+        self.audit = Stream[AuditMessage]("audit", 16, Overflow.HALT, activity)
         self.journal = Stream[JournalEntry]("journal", 50_000, Overflow.HALT, activity)
         self.history = Stream[BarClosed]("history", 50_000, Overflow.BLOCK, activity)
 

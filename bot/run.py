@@ -21,6 +21,7 @@ from bot.forecast.health import KEPT_MS
 from bot.forecast.memory import Ceiling
 from bot.forecast.serving import Serving
 from bot.forecast.watch import TOLD, HealthWatch
+from bot.journal.audit import AuditRows
 from bot.journal.connection import open_journal, whereabouts
 from bot.journal.guards import GuardRows
 from bot.journal.queries import Queries
@@ -96,6 +97,7 @@ async def _run(options: RunOptions) -> int:
             store=store,
             guards=GuardRows(pool),
             records=Records(pool),
+            audit=AuditRows(pool),
             recent=queries.recent,
             bars=options.state / "bars" / options.venue,
             show=inbox.send_nowait,

@@ -21,6 +21,8 @@ TABLES: dict[str, type[config.Table]] = {
     "guards": config.GuardsTable,
     "journal": config.JournalTable,
     "metrics": config.MetricsTable,
+    "audit": config.AuditTable,
+    "costs": config.CostsTable,
 }
 
 

@@ -89,6 +89,12 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
         return self.gross - self.fees + self.funding
 
 
+class Ending(msgspec.Struct, frozen=True):
+    reason: str
+    price: float
+    at: int
+
+
 def follow(
     trial: Trial,
     bars: Bars,
@@ -103,8 +109,8 @@ def follow(
     tick, and every order fills whole. `funding`: the known payments (time, rate), each on the entry's notional.
     """
     sign, limit = trial.side.sign, trial.limit
-    start = int(np.searchsorted(bars.open_time, trial.from_at, side="right")) - 1
-    if start < 0 or trial.from_at >= bars.open_time[start] + bars.interval_ms:
+    start = bar_of(bars, trial.from_at)
+    if start is None:
         return Followed(status=FollowStatus.UNKNOWN)
     worse = trial.market * (1 + sign * costs.slippage)
     maker, fill, fill_at = False, worse, trial.from_at
@@ -113,12 +119,12 @@ def follow(
             return Followed(status=FollowStatus.REJECTED)
         fill = min(worse, limit) if sign > 0 else max(worse, limit)
     elif limit is not None:
-        found, start, fill_at = wait(*_columns(bars), start, sign, limit, trial.from_at, trial.expires_at, int(path))
+        found, _, fill_at = wait(*_columns(bars), start, sign, limit, trial.from_at, trial.expires_at, int(path))
         if found != FILLED:
             status = {EXPIRED: FollowStatus.EXPIRED, RAN_OUT: FollowStatus.OPEN, BROKEN: FollowStatus.UNKNOWN}[found]
             return Followed(status=status)
         maker, fill = True, limit
-    return _leave(trial, bars, costs, path, funding, start, fill, fill_at, maker)
+    return _leave(trial, bars, costs, path, funding, fill, fill_at, maker)
 
 
 def _leave(
@@ -127,32 +133,54 @@ def _leave(
     costs: Costs,
     path: Path,
     funding: tuple[tuple[int, float], ...],
-    start: int,
     fill: float,
     fill_at: int,
     maker: bool,
 ) -> Followed:
-    sign, plan = trial.side.sign, trial.exits
-    stop = stop_price(fill, sign, plan.stop_pct)
-    target = sign * OFF if plan.target_pct is None else target_price(fill, sign, plan.target_pct)
-    ended, level, at = hold(*_columns(bars), start, sign, fill, fill_at, stop, target, scalars(plan), int(path), maker)
+    sign, quantity = trial.side.sign, trial.quantity
     entered = Followed(status=FollowStatus.OPEN, fill_price=fill, fill_at=fill_at, maker=maker)
-    if ended == STILL_OPEN:
-        return entered
-    if ended < STILL_OPEN:
-        return msgspec.structs.replace(entered, status=FollowStatus.UNKNOWN)
-    out = level * (1 - sign * costs.slippage)
-    notional, quantity = fill * trial.quantity, trial.quantity
+    end = ending(trial.side, fill, fill_at, trial.exits, bars, path, waited=maker)
+    if not isinstance(end, Ending):
+        return msgspec.structs.replace(entered, status=end)
+    out = end.price * (1 - sign * costs.slippage)
+    notional = fill * quantity
     return msgspec.structs.replace(
         entered,
         status=FollowStatus.CLOSED,
         exit_price=out,
-        exit_at=at,
-        exit_reason=REASONS[ended],
+        exit_at=end.at,
+        exit_reason=end.reason,
         gross=sign * (out - fill) * quantity,
         fees=notional * (costs.maker_fee if maker else costs.taker_fee) + out * quantity * costs.taker_fee,
-        funding=-sign * notional * sum(rate for due, rate in funding if fill_at < due <= at),
+        funding=-sign * notional * sum(rate for due, rate in funding if fill_at < due <= end.at),
     )
+
+
+def ending(
+    side: Side, entry: float, opened_at: int, plan: ExitPlan, bars: Bars, path: Path, *, waited: bool = False
+) -> Ending | FollowStatus:
+    """Where `plan` ends a position that was opened at `entry`, or OPEN or UNKNOWN; without slippage.
+
+    `waited`: a resting limit filled at `opened_at`, on the way through its bar (see `wait`).
+    """
+    start = bar_of(bars, opened_at)
+    if start is None:
+        return FollowStatus.UNKNOWN
+    sign = side.sign
+    stop = stop_price(entry, sign, plan.stop_pct)
+    target = sign * OFF if plan.target_pct is None else target_price(entry, sign, plan.target_pct)
+    ended, price, at = hold(
+        *_columns(bars), start, sign, entry, opened_at, stop, target, scalars(plan), int(path), waited
+    )
+    if ended < STILL_OPEN:
+        return FollowStatus.UNKNOWN
+    return FollowStatus.OPEN if ended == STILL_OPEN else Ending(REASONS[ended], price, at)
+
+
+def bar_of(bars: Bars, at: int) -> int | None:
+    """The index of the bar that holds the moment `at`; None where there is none."""
+    index = int(np.searchsorted(bars.open_time, at, side="right")) - 1
+    return index if index >= 0 and at < bars.open_time[index] + bars.interval_ms else None
 
 
 def _columns(bars: Bars) -> tuple[Times, Floats, Floats, Floats, Floats, int]:

@@ -151,6 +151,16 @@ def test_a_bare_file_of_another_layout_than_the_200m_is_refused(tmp_path: Path) 
         load(str(path))
 
 
+def test_a_small_model_runs_on_one_thread_unless_told_otherwise(tiny: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        load("tiny", tiny)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_chosen_threads_hold_in_a_worker_thread_too(tiny: Path) -> None:
     before = torch.get_num_threads()
     try:

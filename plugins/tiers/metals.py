@@ -1,7 +1,7 @@
 """Tier metals: gold and silver, which move little, so that positions are large and short.
 
 A variant may choose any leverage from 2 to 10; where its file says nothing it is 10, with which a stop of 3 % costs a
-third of the margin.
+third of the margin. The metals themselves pause around midnight UTC, so nothing is held into the skip window.
 """
 
 from bot.hookspecs import TierTemplate, hookimpl
@@ -22,7 +22,14 @@ def tier() -> TierTemplate:
         leverage_range=(2, 10),
         max_positions_per_symbol=3,
         max_positions=3,
-        exits=ExitPlan(stop_pct=3.0, target_pct=4.0, floor_arm_pct=1.5, floor_keep_pct=0.25, max_hold_ms=2 * HOUR_MS),
+        exits=ExitPlan(
+            stop_pct=3.0,
+            target_pct=4.0,
+            floor_arm_pct=1.5,
+            floor_keep_pct=0.25,
+            max_hold_ms=2 * HOUR_MS,
+            close_at_session_end=True,
+        ),
         skip_weekdays=(WEDNESDAY,),
         skip_hours=(23, 0, 1),
     )

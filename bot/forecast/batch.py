@@ -1,5 +1,6 @@
 """All requests of one moment as one batch for the model, and its answer as forecasts. Pure."""
 
+import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,6 +14,24 @@ from bot.messages import Floats, Forecast, ForecastRefused, ForecastRequest, For
 ABSURD_RETURN = 0.5  # a larger predicted move says that the model, not the market, is broken
 LOWER, UPPER = 0.1, 0.9
 
+
+class Refusal(enum.StrEnum):
+    """Why a window got no forecast."""
+
+    WRONG_LENGTH = "wrong_length"
+    NOT_FINITE = "not_finite"  # NaN or infinite
+    NOT_POSITIVE = "not_positive"
+    SYMBOL_TWICE = "symbol_twice"  # in one request: one of the two is another symbol's window
+    BAR_NOT_CLOSED = "bar_not_closed"  # the last bar closes in the future
+    INPUT_UNLIKE_TRAINING = "input_unlike_training"  # farther from the training windows than is allowed
+
+    NOT_FINITE_FORECAST = "not_finite_forecast"
+    ABSURD_FORECAST = "absurd_forecast"  # says more than ABSURD_RETURN
+    WRONG_SHAPE = "wrong_shape"  # the model's answer has other rows than it was asked for
+    UNKNOWN_TIER = "unknown_tier"  # no model was loaded for it
+    STALE = "stale"  # the request's deadline has passed
+
+
 Place = tuple[int, str]  # request id, symbol
 
 
@@ -22,7 +41,7 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
     closes: Floats  # (rows, context)
     tiers: tuple[str, ...]  # of each row
     rows: Mapping[Place, int]
-    faults: Mapping[Place, str]
+    faults: Mapping[Place, Refusal]
 
     def __len__(self) -> int:
         return len(self.tiers)
@@ -34,11 +53,11 @@ def compose(requests: Sequence[ForecastRequest], context: int, serving: Mapping[
     closes: list[Floats] = []
     tiers: list[str] = []
     rows: dict[Place, int] = {}
-    faults: dict[Place, str] = {}
+    faults: dict[Place, Refusal] = {}
     for request in requests:
         for window in request.windows:
             place = request.request_id, window.symbol
-            fault = "symbol_twice" if place in rows or place in faults else window_fault(window, context, now)
+            fault = Refusal.SYMBOL_TWICE if place in rows or place in faults else window_fault(window, context, now)
             if fault is not None:
                 faults[place] = fault
                 continue
@@ -62,16 +81,16 @@ def measure(batch: Batch, inputs: Mapping[str, InputStats | None]) -> Floats:
     return found
 
 
-def window_fault(window: Window, context: int, now: int) -> str | None:
+def window_fault(window: Window, context: int, now: int) -> Refusal | None:
     """Why the model may not see this window; None where it may."""
     if window.closes.shape != (context,):
-        return "wrong_length"
+        return Refusal.WRONG_LENGTH
     if not np.isfinite(window.closes).all():
-        return "not_finite"
+        return Refusal.NOT_FINITE
     if not (window.closes > 0).all():
-        return "not_positive"
+        return Refusal.NOT_POSITIVE
     if window.bar_close_at > now:
-        return "bar_not_closed"
+        return Refusal.BAR_NOT_CLOSED
     return None
 
 
@@ -83,9 +102,9 @@ def judge(window: Window, prediction: Prediction, row: int, checkpoint: str) -> 
     lower = float(ahead[prediction.levels.index(LOWER)]) / last - 1
     upper = float(ahead[prediction.levels.index(UPPER)]) / last - 1
     if not all(map(math.isfinite, (point, lower, upper))):
-        return ForecastRefused(window.symbol, "not_finite_forecast")
+        return ForecastRefused(window.symbol, Refusal.NOT_FINITE_FORECAST)
     if abs(point) > ABSURD_RETURN:
-        return ForecastRefused(window.symbol, "absurd_forecast")
+        return ForecastRefused(window.symbol, Refusal.ABSURD_FORECAST)
     return Forecast(
         symbol=window.symbol,
         checkpoint=checkpoint,
@@ -119,10 +138,10 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
             return ForecastRefused(window.symbol, self.batch.faults[place])
         assert self.prediction is not None  # a window without a fault has a row
         if not _is_whole(self.prediction, len(self.batch)):
-            return ForecastRefused(window.symbol, "wrong_shape")
+            return ForecastRefused(window.symbol, Refusal.WRONG_SHAPE)
         row = self.batch.rows[place]
         if self.max_distance and self.distances[row] > self.max_distance:
-            return ForecastRefused(window.symbol, "input_unlike_training")
+            return ForecastRefused(window.symbol, Refusal.INPUT_UNLIKE_TRAINING)
         return judge(window, self.prediction, row, self.serving[request.tier])
 
     def measured(self, requests: Iterable[ForecastRequest]) -> dict[str, dict[str, float]]:
@@ -136,7 +155,7 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
         return found
 
 
-def refuse(request: ForecastRequest, reason: str) -> ForecastsReady:
+def refuse(request: ForecastRequest, reason: Refusal) -> ForecastsReady:
     """No forecast for any window of the request."""
     refused = tuple(ForecastRefused(window.symbol, reason) for window in request.windows)
     return ForecastsReady(request.request_id, request.variant, (), refused)

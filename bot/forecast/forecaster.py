@@ -1,6 +1,5 @@
 """The actor that owns the model: all requests that are due in, one pass, one answer to each out."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from anyio import TASK_STATUS_IGNORED, CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 
 from bot.clock import Clock, Stopwatch
-from bot.forecast.batch import Answered, Batch, compose, measure, refuse
+from bot.forecast.batch import Answered, Batch, Refusal, compose, measure, refuse
 from bot.forecast.distance import UNLIKE, Outliers
 from bot.forecast.engine import Prediction
 from bot.forecast.serving import Change, Forecaster
@@ -33,10 +32,8 @@ ForecasterNews = ForecastsReady | CheckpointServed
 class ForecastActor:
     """Answers every `ForecastRequest` of its inbox with one `ForecastsReady`: each window forecast or refused by name.
 
-    Reasons: wrong_length, not_finite, not_positive, symbol_twice, bar_not_closed (the window); not_finite_forecast,
-    absurd_forecast, wrong_shape (the model's answer); input_unlike_training (farther than `max_distance` from the
-    checkpoint's training windows); unknown_tier; stale (the request's deadline has passed). `refused` counts them.
-    Another checkpoint is taken before a batch, never inside one.
+    The reasons are `Refusal`'s. Beyond `max_distance` from the checkpoint's training windows a
+    window is refused; 0: none is too far. Another checkpoint is taken before a batch, never inside one.
     """
 
     def __init__(
@@ -50,9 +47,8 @@ class ForecastActor:
         *,
         horizon: int,
         tiers: Sequence[str],
-        max_distance: float = 0.0,  # 0: none is too far
+        max_distance: float = 0.0,
     ) -> None:
-        self.refused: Counter[str] = Counter()
         self._model = model
         self._inbox = inbox
         self._reply, self._tell = reply, tell
@@ -103,10 +99,10 @@ class ForecastActor:
             self._tell_distances(tier, serving[tier], measured)
         for request in requests:
             if request.tier not in self._tiers:
-                ready = refuse(request, "unknown_tier")
+                ready = refuse(request, Refusal.UNKNOWN_TIER)
             elif self._clock.now() > request.deadline:
                 self._tell_stale(request)
-                ready = refuse(request, "stale")
+                ready = refuse(request, Refusal.STALE)
             else:
                 ready = answered.ready(request)
             self._count(request, ready)
@@ -153,7 +149,6 @@ class ForecastActor:
     def _count(self, request: ForecastRequest, ready: ForecastsReady) -> None:
         self._metrics.forecasts.labels(request.tier).inc(len(ready.forecasts))
         for refusal in ready.refused:
-            self.refused[refusal.reason] += 1
             self._metrics.forecasts_refused.labels(request.tier, refusal.reason).inc()
         if ready.refused:
             reasons = {refusal.symbol: refusal.reason for refusal in ready.refused}

@@ -15,7 +15,8 @@ class Reason(enum.StrEnum):
     BAR_MISSING = "bar_missing"  # the bar that had closed by the cycle's time has not arrived
     WINDOW_SHORT = "window_short"  # fewer bars than the context
     WINDOW_INTERVAL = "window_interval"  # bars of another interval, or off its grid
-    WINDOW_GAP = "window_gap"  # open times that do not follow one another
+    WINDOW_ORDER = "window_order"  # open times that do not rise
+    WINDOW_GAP = "window_gap"  # a bar is missing in between
     WINDOW_NOT_FINITE = "window_not_finite"  # NaN or infinite
     WINDOW_NOT_POSITIVE = "window_not_positive"  # a price of zero or less
     MARK_MISSING = "mark_missing"  # no mark price has been seen

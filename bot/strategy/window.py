@@ -43,7 +43,10 @@ def refusal(bars: Bars, context: int, interval_ms: int) -> Reason | None:
     if len(bars) < context:
         return Reason.WINDOW_SHORT
     seen = tail(bars, context)
-    if np.any(np.diff(seen.open_time) != interval_ms):
+    steps = np.diff(seen.open_time)
+    if np.any(steps <= 0):
+        return Reason.WINDOW_ORDER
+    if np.any(steps != interval_ms):
         return Reason.WINDOW_GAP
     if seen.open_time[-1] % interval_ms != 0:
         return Reason.WINDOW_INTERVAL

@@ -1,6 +1,8 @@
 """The actor with a tiny real model: every window answered in one pass, the loop never blocked."""
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from bot.clock import ReplayClock
+from bot.forecast.batch import Refusal
 from bot.forecast.distance import InputStats, describe
 from bot.forecast.engine import Engine, ForecastOptions, ModelSpec, Prediction
 from bot.forecast.forecaster import ForecastActor, ForecasterNews
@@ -246,7 +249,7 @@ async def test_a_faulty_window_is_refused_alone(model: Serving) -> None:
         "TWICE": "symbol_twice",
     }
     assert [forecast.symbol for forecast in talk.answers[1].forecasts] == ["OTHER"]
-    assert talk.actor.refused["not_finite"] == talk.metric("forecasts_refused_total", tier="t1", reason="not_finite")
+    assert talk.metric("forecasts_refused_total", tier="t1", reason="not_finite") == 2
 
 
 @pytest.mark.parametrize(
@@ -268,6 +271,14 @@ async def test_a_tier_that_is_not_served_is_refused_and_the_rest_is_forecast(mod
     talk = await ask(model, request(window(), tier="t9"), request(window(), request_id=8))
     assert talk.reasons() == {"BTCUSDT": "unknown_tier"}
     assert talk.answers[1].forecasts
+
+
+def test_every_reason_is_on_the_page_of_decisions() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "decisions.md").read_text(encoding="utf-8")
+    bullets = re.findall(r"^- (.*?): ", page, re.MULTILINE)
+    assert [word for bullet in bullets for word in re.findall("`(.*?)`", bullet)] == [
+        str(refusal) for refusal in sorted(Refusal, key=lambda one: page.index(f"`{one}`"))
+    ]
 
 
 # Inputs unlike the training's

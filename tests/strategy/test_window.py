@@ -49,6 +49,15 @@ def test_a_window_is_the_newest_context_closes() -> None:
         (msgspec.structs.replace(filled(8).bars(), interval_ms=HOUR // 12), "window_interval"),
         (msgspec.structs.replace(filled(8).bars(), open_time=np.arange(8) * HOUR + 1), "window_interval"),
         (msgspec.structs.replace(filled(8).bars(), open_time=np.delete(np.arange(9), 6) * HOUR), "window_gap"),
+        (msgspec.structs.replace(filled(8).bars(), open_time=np.arange(8)[::-1] * HOUR), "window_order"),
+        (
+            msgspec.structs.replace(filled(8).bars(), open_time=np.array([0, 1, 2, 3, 4, 6, 5, 7]) * HOUR),
+            "window_order",
+        ),
+        (
+            msgspec.structs.replace(filled(8).bars(), open_time=np.array([0, 1, 2, 3, 4, 5, 5, 6]) * HOUR),
+            "window_order",
+        ),
     ],
 )
 def test_bars_that_are_no_window_are_refused_by_name(bars: Bars, reason: str) -> None:

@@ -1,7 +1,8 @@
 """Closes in, point and quantile paths out: TimesFM 2.5 with an adapter for each row, in one pass."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
 from bot.forecast.adapters import Adapter, RawAdapter
-from bot.forecast.network import ModelSpec, patch_stats
+from bot.forecast.network import ModelSpec, check_layout, patch_stats
 from bot.forecast.trunk import POINT, SPREAD, Group, Trunk
 from bot.messages import Floats
 
@@ -36,22 +37,6 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
     point: Floats  # (batch, horizon), in the units of the closes
     quantiles: Floats  # (batch, horizon, quantiles), in the order of `levels`
     levels: tuple[float, ...]
-
-
-class Forecaster(Protocol):
-    """One loaded model. Not safe for two threads at once: its owner serialises the calls."""
-
-    @property
-    def checkpoint(self) -> str:
-        """Id of what is loaded, as it goes into every forecast."""
-        ...
-
-    @property
-    def context(self) -> int: ...
-
-    def forecast(self, closes: Floats, horizon: int) -> Prediction:
-        """Forecast each row of `closes` (batch, context). Each row is finite and above zero; the caller sees to it."""
-        ...
 
 
 class Engine:
@@ -83,13 +68,14 @@ class Engine:
         self.device = _device()
         self.dtype = choose_dtype(dtype, spec)
         self._trunk = Trunk(spec, self.dtype, self.device, context // spec.input_patch)
-        self.parameters = self._trunk.fill(tensors)
         self._squares: dict[tuple[int, str], Tensor] = {}
+        self.parameters = sum(math.prod(shape) for shape in check_layout(spec, tensors).values())
+        self._trunk.fill(tensors)
 
     def prepare(self, raw: RawAdapter) -> Adapter:
         """Make `raw` ready to run beside the weights that are resident now.
 
-        Raises ModelRefused naming the layer and the fault (shape, values that are not finite).
+        Raises ModelRefused naming the layer and the fault: a shape, values that are not finite, a row of zeros.
         """
         low_rank.check(raw, self.spec)
         layers: list[dict[str, low_rank.Delta]] = [{} for _ in range(self.spec.layers)]
@@ -100,17 +86,23 @@ class Engine:
                     norms = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32)
                     self._squares[index, target] = norms.square_()
                 squares = self._squares[index, target]
-                layers[index][target] = low_rank.compose(delta, raw.alpha / raw.rank, weight, squares)
+                ready = low_rank.compose(delta, raw.alpha / raw.rank, weight, squares)
+                if ready.gain is not None and not torch.isfinite(ready.gain).all():
+                    raise ModelRefused(f"adapter: layer {index}, {target}: a row of W + BA is zero, without direction")
+                layers[index][target] = ready
         return Adapter(base=self.checkpoint, layers=tuple(layers))
 
     def replace_weights(self, tensors: Mapping[str, Tensor], *, checkpoint: str) -> None:
         """Let a full checkpoint of the same spec take the place of the resident weights, in the same memory.
 
         `tensors` is read one at a time. Adapters belong to the base that they were prepared on: they run again when
-        it is back under its id. Raises ModelRefused, with the old weights whole, where a tensor does not fit.
+        it is back under its id. Raises ModelRefused, with the old weights whole, where a tensor does not fit; any other
+        error leaves the engine without a checkpoint (id ""), until weights have been replaced whole.
         """
+        check_layout(self.spec, tensors)
+        self.checkpoint = ""  # a mix of two sets of weights is neither, should the copying fail
         self._squares.clear()
-        self.parameters = self._trunk.fill(tensors)
+        self._trunk.fill(tensors)
         self.checkpoint = checkpoint
 
     def forecast(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bot.forecast.adapters import Adapter
-from bot.forecast.network import ModelSpec, check_layout
+from bot.forecast.network import ModelSpec
 
 EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
 MAX_TIMESCALE = 10_000.0  # timesfm.torch.transformer.RotaryPositionalEmbedding
@@ -39,23 +39,15 @@ class Trunk:
         self._tensors: dict[str, Tensor] = {}
         self._rotation: list[tuple[Tensor, Tensor]] = []
 
-    def fill(self, tensors: Mapping[str, Tensor]) -> int:
-        """Copy `tensors` (the layout of the package's state dict) in, one at a time; returns the number of parameters.
-
-        Raises ModelRefused before anything is overwritten where their layout is another.
-        """
-        wanted = check_layout(self._spec, tensors)
-        parameters = 0
-        for name in wanted:
-            source = tensors[name]
-            parameters += source.numel()
-            source = source[: self._kept(name)]
+    def fill(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy `tensors`, which have the layout of the package's state dict, in, one at a time."""
+        for name in tensors:
+            source = tensors[name][: self._kept(name)]
             if name not in self._tensors:
                 dtype = self._dtype if name.startswith("stacked_xf") and source.ndim == 2 else torch.float32
                 self._tensors[name] = torch.empty(source.shape, dtype=dtype, device=self._device)
             self._tensors[name].copy_(source)
         self._rotation = [self._rotation_of(index) for index in range(self._spec.layers)]
-        return parameters
 
     def weight(self, index: int, target: str) -> Tensor:
         """The matrix (out, in) behind an adapter's target in layer `index`."""

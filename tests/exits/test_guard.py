@@ -121,6 +121,51 @@ async def test_only_open_positions_are_watched(status: PositionStatus) -> None:
     assert watch.asked == []
 
 
+async def test_a_position_in_the_red_is_left_when_its_time_comes_even_without_a_new_price() -> None:
+    plan = ExitPlan(stop_pct=2.0, red_after_ms=2 * HOUR_MS, max_hold_ms=4 * HOUR_MS)
+    async with guarding() as watch:
+        await watch.tell(PositionChanged(position(plan=plan)))
+        await watch.price(99.5)
+        assert watch.clock.next_wake() == START + 2 * HOUR_MS
+        watch.clock.advance(START + 2 * HOUR_MS)
+        await watch.settle()
+    assert watch.words() == [("ExitIntent", "red_after")]
+
+
+async def test_a_position_that_is_green_at_its_hour_is_left_when_it_turns_red_or_its_hold_is_over() -> None:
+    plan = ExitPlan(stop_pct=2.0, red_after_ms=2 * HOUR_MS, max_hold_ms=4 * HOUR_MS)
+    async with guarding() as watch:
+        await watch.tell(PositionChanged(position(plan=plan)))
+        await watch.price(100.5)
+        watch.clock.advance(START + 2 * HOUR_MS)
+        await watch.settle()
+        assert (watch.asked, watch.clock.next_wake()) == ([], START + 4 * HOUR_MS)
+        await watch.price(99.9, minutes=5)
+    assert watch.words() == [("ExitIntent", "red_after")]
+
+
+async def test_the_end_of_the_session_is_a_time_of_its_own() -> None:
+    plan = ExitPlan(stop_pct=2.0, session_end_at=START + HOUR_MS, max_hold_ms=4 * HOUR_MS)
+    async with guarding() as watch:
+        await watch.tell(PositionChanged(position(plan=plan)))
+        await watch.price(100.5)
+        watch.clock.advance(START + HOUR_MS)
+        await watch.settle()
+    assert watch.words() == [("ExitIntent", "session_end")]
+
+
+async def test_a_time_that_comes_with_another_symbols_price_is_not_missed() -> None:
+    plan = ExitPlan(stop_pct=2.0, session_end_at=START + HOUR_MS)
+    async with guarding() as watch:
+        await watch.tell(PositionChanged(position(plan=plan)))
+        await watch.price(100.5)
+        watch.clock.advance(START + HOUR_MS)
+        watch.inbox.send_nowait(PriceChanged("ETHUSDT", Decimal(3000), START + HOUR_MS))
+        await watch.settle()
+        await watch.settle()
+    assert watch.words() == [("ExitIntent", "session_end")]
+
+
 async def test_prices_of_other_symbols_mean_nothing() -> None:
     async with guarding() as watch:
         await watch.tell(PositionChanged(position()))

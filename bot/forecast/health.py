@@ -1,7 +1,9 @@
 """Signal rows in, the health of the models out: what they said in 7 days, what was refused, who is dead. Pure."""
 
+from array import array
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -16,6 +18,8 @@ FEW = 100  # forecasts, below which the largest stands in for the 99th percentil
 FEW_MARGIN = 2.0  # and the threshold must lie this many times above it: one more day may say a larger one
 SAME_SIGN_MS = 3 * DAY_MS  # coins move together, so a day of one sign alone is no fault
 SAME_VALUE = 1e-9  # predicted returns that differ by less are one value
+
+NONE: Floats = np.empty(0)
 
 Group = tuple[str, str]  # tier, checkpoint id
 
@@ -61,6 +65,13 @@ class _Variant(msgspec.Struct):
     symbols: dict[str, int]  # and the time of the newest row
 
 
+class _Said(msgspec.Struct):
+    """What was said of one symbol, oldest first."""
+
+    bars: "array[float]"  # close times
+    values: "array[float]"  # predicted returns
+
+
 class _Day(msgspec.Struct):
     day: int
     rows: int
@@ -71,7 +82,7 @@ class ForecastHealth:
     """Keeps one number for each tier, checkpoint, symbol and bar of the last 7 days, and counters for each day."""
 
     def __init__(self) -> None:
-        self._said: dict[Group, dict[str, deque[tuple[int, float]]]] = {}
+        self._said: dict[Group, dict[str, _Said]] = {}
         self._days: dict[Group, deque[_Day]] = {}
         self._serving: dict[str, str] = {}
         self._variants: dict[str, _Variant] = {}
@@ -90,9 +101,10 @@ class ForecastHealth:
         if row.predicted_return is None:
             counted.refused[row.decision_reason] += 1
         elif row.bar_close_at is not None:
-            said = self._said.setdefault(group, {}).setdefault(row.symbol, deque())
-            if not said or said[-1][0] < row.bar_close_at:
-                said.append((row.bar_close_at, row.predicted_return))
+            said = self._said.setdefault(group, {}).setdefault(row.symbol, _Said(array("d"), array("d")))
+            if not said.bars or said.bars[-1] < row.bar_close_at:
+                said.bars.append(row.bar_close_at)
+                said.values.append(row.predicted_return)
 
     def _day(self, group: Group, day: int) -> _Day:
         days = self._days.setdefault(group, deque())
@@ -105,9 +117,9 @@ class ForecastHealth:
         since = now - KEPT_MS
         for symbols in self._said.values():
             for symbol, said in list(symbols.items()):
-                while said and said[0][0] < since:
-                    said.popleft()
-                if not said:
+                old = bisect_left(said.bars, since)
+                del said.bars[:old], said.values[:old]
+                if not said.bars:
                     del symbols[symbol]
         for group, days in list(self._days.items()):
             while days and (days[0].day + 1) * DAY_MS <= since:
@@ -163,14 +175,10 @@ class ForecastHealth:
 
     def _values(self, group: Group, symbols: Iterable[str]) -> tuple[Floats, Floats]:
         """Close times and predicted returns of the symbols' bars."""
-
-        def pairs() -> Iterator[tuple[int, float]]:
-            said = self._said.get(group, {})
-            for symbol in symbols:
-                yield from said.get(symbol, ())
-
-        found = np.array(list(pairs()), dtype=np.float64).reshape(-1, 2)
-        return found[:, 0], found[:, 1]
+        said = self._said.get(group, {})
+        found = [said[symbol] for symbol in symbols if symbol in said]
+        bars = [np.array(one.bars) for one in found]
+        return np.concatenate(bars or [NONE]), np.concatenate([np.array(one.values) for one in found] or [NONE])
 
 
 def _spread(sizes: Floats) -> Spread:

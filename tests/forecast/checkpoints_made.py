@@ -18,6 +18,7 @@ from bot.forecast.engine import ForecastOptions
 from bot.forecast.network import ModelSpec, build_module
 from bot.forecast.registry import ADAPTER, CheckpointManifest
 from bot.messages import Floats
+from tests.forecast.reference import random_weights
 
 SPEC = ModelSpec(layers=2, model_dims=16, hidden_dims=24, heads=2, quantile_patch=128)
 CONTEXT = 64
@@ -25,11 +26,8 @@ CLOSES: Floats = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01,
 
 
 def random_module(seed: int, spec: ModelSpec = SPEC) -> nn.Module:
-    """Random everywhere: the package starts its norms at zero, which would hide the trunk and any adapter on it."""
-    generator = torch.Generator().manual_seed(seed)
     module = build_module(spec)
-    for parameter in module.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2 + 0.1
+    module.load_state_dict(random_weights(spec, seed))
     return module
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bot.messages import Bars, Side
+from bot.messages import Bars, Floats, Side
 from bot.strategy import indicators
 
 HOUR = 3_600_000
@@ -50,6 +52,22 @@ def test_a_swing_high_needs_its_bars_on_both_sides_and_the_first_of_equals_count
     assert indicators.swing_highs(np.array(HIGHS[:8])) == []
 
 
+@given(
+    highs=st.lists(st.integers(0, 5), max_size=40).map(lambda steps: np.array(steps, dtype=float)),
+    width=st.integers(1, 4),
+)
+def test_swings_are_found_as_their_definition_says(highs: Floats, width: int) -> None:
+    expected = [
+        indicators.Swing(index, highs[index])
+        for index in range(width, len(highs) - width)
+        if all(highs[index] > highs[index - back] for back in range(1, width + 1))
+        and all(highs[index] >= highs[index + ahead] for ahead in range(1, width + 1))
+    ]
+    assert indicators.swing_highs(highs, width) == expected
+    lows = [(swing.index, 10 - swing.price) for swing in indicators.swing_lows(10 - highs, width)]
+    assert lows == [(swing.index, swing.price) for swing in expected]
+
+
 def test_the_last_leg_runs_from_the_swing_before_the_last_turn() -> None:
     lows = [4.0, 3.5, 3.0, 2.0, 4.0, 6.0, 7.0, 6.0, 5.0, 4.0]
     leg = indicators.last_leg(bars(HIGHS, lows), Side.LONG)
@@ -61,3 +79,22 @@ def test_the_last_leg_runs_from_the_swing_before_the_last_turn() -> None:
     assert short is not None
     assert short.retraced(0.382) == pytest.approx(20.0 - leg.retraced(0.382))
     assert indicators.last_leg(bars(HIGHS, lows), Side.SHORT) is None
+
+
+def test_stochastic_is_the_mean_of_the_last_three_places_in_the_range() -> None:
+    still = [5.0] * 20
+    jump = bars([10.0] * 21, [0.0] * 21, [*still, 10.0])
+    assert indicators.stochastic(bars([10.0] * 20, [0.0] * 20, [2.5] * 20)) == pytest.approx(25)
+    assert indicators.stochastic(jump) == pytest.approx((50 + 50 + 100) / 3)
+    assert indicators.stochastic(bars([7.0] * 20, [7.0] * 20)) == 50, "no range is neither high nor low"
+    assert np.isnan(indicators.stochastic(bars([2.0] * 15, [1.0] * 15)))
+    assert not np.isnan(indicators.stochastic(bars([2.0] * 16, [1.0] * 16)))
+
+
+def test_directional_movement_needs_two_periods_of_bars() -> None:
+    rising = bars([2.0 + index for index in range(28)], [float(index) for index in range(28)])
+    movement = indicators.directional_movement(rising)
+    assert movement is not None
+    assert (movement.adx, movement.minus_di) == (100, 0)
+    assert movement.plus_di == pytest.approx(50)
+    assert indicators.directional_movement(bars([2.0] * 27, [1.0] * 27)) is None

@@ -196,7 +196,7 @@ def test_every_command_has_a_manual(path: tuple[str, ...], capsys: pytest.Captur
     assert all(line for line in told.out.splitlines()[2:3])
 
 
-@pytest.mark.parametrize("words", [[], ["journal"], ["train"]])
+@pytest.mark.parametrize("words", [[], ["checkpoints"], ["journal"], ["train"]])
 def test_a_group_alone_prints_its_manual(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     assert "Commands:" in capsys.readouterr().out

@@ -182,6 +182,51 @@ def health(
     print_health(state, config_path(config), as_json)
 
 
+@app.command(short_help="Tell one signal's whole story.")
+def why(
+    signal_id: Annotated[str, typer.Argument(help="A signal's id, or how it begins.")],
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Tell a signal's story: what was seen and predicted, each filter's and check's word, orders, fills, the result.
+
+    Of a refused signal: what would have come of it on the recorded bars, once its time is over.
+    """
+    from bot.commands.why import print_why
+
+    print_why(signal_id, state, config_path(config), as_json=as_json)
+
+
+@app.command(short_help="Say what each filter saved or cost.")
+def filters(
+    days: Annotated[int, typer.Option(min=1, help="The last so many days.")] = 30,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say what each filter and check saved or cost: refused signals are followed through the recorded bars."""
+    from bot.commands.filters import print_filters
+
+    print_filters(days, state, config_path(config), as_json=as_json)
+
+
+@app.command(short_help="Hold the signal log of the last days against itself.")
+def audit(
+    days: Annotated[int, typer.Option(min=1, help="The last so many days.")] = 7,
+    state: State = Path("var"),
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the signal log against itself: dead columns and variants, idle filters, exit rules that should have fired.
+
+    Exit status: 1 where an error is found.
+    """
+    from bot.commands.audit import print_audit
+
+    raise typer.Exit(print_audit(days, state, config_path(config), as_json=as_json))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; `python -m bot VARIANT.toml` means `run VARIANT.toml`. Returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -97,12 +97,13 @@ def _word(option: str, word: str | None, kind: type[WordT]) -> WordT | None:
 
 def _signals(rows: Iterable[Signal]) -> Grid:
     shown = Grid(
-        "Cycle UTC", "Variant", "Symbol", "Side", "Forecast", "Decision", "Fill", "Net", "Came",
+        "Cycle UTC", "Id", "Variant", "Symbol", "Side", "Forecast", "Decision", "Fill", "Net", "Came",
         right="Forecast Net Came", first_to_go=("Came", "Net", "Fill", "Side"),
     )  # fmt: skip
     for row in rows:
         shown.add_row(
             moment(row.cycle_at)[:16],
+            row.signal_id,
             row.variant,
             row.symbol,
             (row.side or "").lower(),

@@ -79,6 +79,10 @@ class AuditRows:
         rows = await self._pool.fetch(_FIRED, since, until)
         return {(row["variant"], row["exit_reason"]): row["count"] for row in rows}
 
+    async def newest(self) -> int:
+        """The cycle of the newest row; 0 where there is none."""
+        return int(await self._pool.fetchval("SELECT max(cycle_at) FROM bot.signal_log") or 0)
+
     async def expectations(self) -> Expectations | None:
         """None where no run has left any."""
         found: Any = await self._facts.get_fact(EXPECTATIONS)

@@ -8,13 +8,14 @@ import msgspec
 
 from bot.clock import DAY_MS, HOUR_MS
 from bot.messages import Severity
-from bot.strategy.tally import CATEGORIES, ColumnTally, Tally
+from bot.strategy.tally import CATEGORIES, ColumnTally, Tally, VariantTally
 from bot.strategy.verdicts import CHECKS
 
 CATEGORY_DAYS = 3  # days in a row on which a category may not stand still
 ENOUGH_CANDIDATES = 30  # candidates from which on a filter is judged
 MANY_CANDIDATES = 200
 ENOUGH_FORECASTS = 40  # forecasts from which on a threshold is judged
+SURE_DAYS, SURE_MARGIN = 3, 2.0  # of forecasts, or times the largest of them, until a threshold is out of reach
 SILENCE_MS = 2 * HOUR_MS  # every variant has a cycle in an hour
 MANY_MISSING = 0.05  # share of the returns
 EXAMPLES = 5
@@ -129,7 +130,7 @@ def _thresholds(tally: Tally) -> Iterator[Finding]:
         if variant.largest < variant.threshold:
             yield Finding(
                 rule="threshold_out_of_reach",
-                severity=Severity.ERROR,
+                severity=Severity.ERROR if _out_of_reach(variant) else Severity.WARNING,
                 subject=name,
                 words=f"nothing passed in {time}: the threshold is {variant.threshold:.3%}, and the largest of "
                 f"{variant.forecasts} forecasts was {variant.largest:.3%}",
@@ -144,6 +145,11 @@ def _thresholds(tally: Tally) -> Iterator[Finding]:
             words=f"nothing passed in {time}; mostly for {reason} ({count} of {variant.rows} rows)",
             detail={**numbers, "reason": reason, "count": count},
         )
+
+
+def _out_of_reach(variant: VariantTally) -> bool:
+    """A threshold just above what a day's forecasts said may be reached tomorrow."""
+    return len(variant.days) >= SURE_DAYS or variant.threshold >= SURE_MARGIN * variant.largest
 
 
 def _standing(tally: Tally, expected: Expected) -> Iterator[Finding]:

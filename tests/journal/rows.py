@@ -81,6 +81,6 @@ def signal(signal_id: str = "s1", **changes: Any) -> Signal:
         "entry_method": "atr05",
         "entry_price": Decimal("84300.10"),
         "quantity": Decimal("0.020"),
-        "fill_status": "pending",
+        "fill_status": None if changes.get("decision") == "refuse" else "pending",
     }
     return Signal(signal_id=signal_id, **(values | changes))

@@ -19,7 +19,8 @@ PROJECT = "bot"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# A plugin reads options of its own: each value has the type of its default in the plugin's OPTIONS, checked at start.
+# A plugin reads options of its own: each value has the type of its default in the plugin's OPTIONS, checked at start. A
+# plugin's `check_options(options)`, where it has one, is asked at start too: text says what is wrong with them.
 Options = Mapping[str, Any]
 
 
@@ -112,7 +113,9 @@ class Specs:
         """Called for every candidate of a variant that names this filter, in the order of the file.
 
         `options` is the variant's `[filter.NAME]` table over the plugin module's `OPTIONS`. Return a verdict with the
-        reason and the values it was decided on. May not change the candidate.
+        reason and every number that it was decided on, limits too, so that it can be computed again from the row; its
+        `scale` may shrink the margin. With `shadow = true` in the table the verdict is logged and has no say. May not
+        change the candidate.
         """
 
     @hookspec

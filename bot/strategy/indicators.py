@@ -15,9 +15,10 @@ SWING_WIDTH = 3  # bars on each side that confirm a turning point
 
 def rsi(closes: Floats, period: int = PERIOD) -> float:
     """Wilder's RSI, 0 … 100; NaN with `period` closes or fewer, 50 where no close differs from another."""
-    if len(closes) > period and closes.min() == closes.max():
-        return 50.0  # TA-Lib says 0, and a market that stands still is not oversold
-    return float(ta.RSI(closes, timeperiod=period)[-1])
+    value = float(ta.RSI(closes, timeperiod=period)[-1])
+    if value == 0 and closes.min() == closes.max():
+        return 50.0  # a market that stands still is not oversold
+    return value
 
 
 def atr(bars: Bars, period: int = PERIOD) -> float:
@@ -33,9 +34,11 @@ def ema(closes: Floats, period: int) -> float:
 def stochastic(bars: Bars) -> float:
     """Lane's slow %K (14, 3), 0 … 100; NaN with 15 bars or fewer, 50 where the bars that its ranges share stand
     still."""
-    shared = slice(-STOCHASTIC_PERIOD, -STOCHASTIC_SMOOTHING + 1)
-    if len(bars) >= STOCHASTIC_PERIOD and bars.high[shared].max() == bars.low[shared].min():
-        return 50.0  # TA-Lib says 0 of a range of nothing
+    enough = len(bars) > STOCHASTIC_PERIOD + STOCHASTIC_SMOOTHING - 2
+    if enough and bars.high[-STOCHASTIC_PERIOD] == bars.low[-STOCHASTIC_PERIOD]:
+        shared = slice(-STOCHASTIC_PERIOD, -STOCHASTIC_SMOOTHING + 1)
+        if bars.high[shared].max() == bars.low[shared].min():
+            return 50.0  # TA-Lib says 0 of a range of nothing
     slow_k, _ = ta.STOCH(
         bars.high,
         bars.low,

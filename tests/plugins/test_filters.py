@@ -14,7 +14,9 @@ from bot.hookspecs import Candidate, Categories, Recent
 from bot.messages import Bars, FilterVerdict, Side
 from bot.strategy import indicators
 from bot.strategy.categories import INDICATORS, categorise
-from tests.strategy.scenes import BTC, HOUR, MONDAY, make_bars, make_forecast, make_variant, shipped
+from bot.strategy.cycle import decide
+from bot.strategy.risk import Exposure
+from tests.strategy.scenes import BTC, HOUR, MONDAY, make_bars, make_forecast, make_seen, make_variant, shipped
 
 LONG, SHORT = Side.LONG, Side.SHORT
 MINUTE, DAY = 60_000, 24 * HOUR
@@ -344,3 +346,24 @@ def test_the_mirrored_market_decides_the_same_for_the_other_side(moves: list[int
         assert judge(name, there, **options).allow == judge(name, back, **options).allow, name
     for category in ("trend", "momentum", "strength", "volume", "volatility"):
         assert getattr(there.categories, category) == -getattr(back.categories, category), category
+
+
+# ---- shadow
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_in_shadow_the_veto_of_the_higher_timeframe_is_logged_and_the_trade_passes(shadow: bool) -> None:
+    falling = steps([50_000.0 - index for index in range(48)])
+    variant = make_variant(
+        variant={"filters": ["trend_agreement", "volatility"]},
+        filter={"trend_agreement": {"shadow": shadow}, "volatility": {"shadow": shadow, "cap_pct": 0.01}},
+    )
+    signal, intent = decide(variant, make_seen(falling, 0.004), Exposure())
+    trend, volatility = (one for one in signal.filter_verdicts if one.filter in ("trend_agreement", "volatility"))
+    assert (*said(trend), trend.shadow) == (False, "strongly_against", shadow)
+    assert (*said(volatility), volatility.scale, volatility.shadow) == (True, "shrunk", 0.25, shadow)
+    assert (signal.decision_reason, intent is not None) == (
+        ("allowed", True) if shadow else ("filter:trend_agreement", False)
+    )
+    full = make_variant(sizing={"margin_usdt": 500.0 if shadow else 125.0})
+    assert signal.quantity == decide(full, make_seen(falling, 0.004), Exposure())[0].quantity

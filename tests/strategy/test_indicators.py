@@ -87,7 +87,8 @@ def test_stochastic_is_the_mean_of_the_last_three_places_in_the_range() -> None:
     assert indicators.stochastic(bars([10.0] * 20, [0.0] * 20, [2.5] * 20)) == pytest.approx(25)
     assert indicators.stochastic(jump) == pytest.approx((50 + 50 + 100) / 3)
     assert indicators.stochastic(bars([7.0] * 20, [7.0] * 20)) == 50, "no range is neither high nor low"
-    assert np.isnan(indicators.stochastic(bars([2.0] * 15, [1.0] * 15)))
+    for high in (2.0, 1.0):
+        assert np.isnan(indicators.stochastic(bars([high] * 15, [1.0] * 15)))
     assert not np.isnan(indicators.stochastic(bars([2.0] * 16, [1.0] * 16)))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bot.clock import DAY_MS
 from bot.forecast import pointers
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
 from bot.forecast.registry import ADAPTER
@@ -122,3 +123,13 @@ def test_a_scrape_of_the_running_bot_tells_what_serves(left: Left) -> None:
     assert re.search(r'^checkpoint_info\{checkpoint="t1/good@\w+",tier="t1"\} 1\.0$', page, re.MULTILINE)
     assert re.search(r'^forecasts_total\{tier="t1"\} [1-9]', page, re.MULTILINE)
     assert re.search(r"^forecast_seconds_count [1-9]", page, re.MULTILINE)
+
+
+def test_variants_whose_threshold_is_out_of_reach_are_told_within_a_day(left: Left) -> None:
+    told = events(left, "dead_variant")
+    first = left.value("SELECT min(cycle_at) AS first FROM bot.signal_log")
+    assert {row["detail"]["variant"] for row in told if row["at"] - first < DAY_MS} == {"A", "B"}
+    for row in told:
+        assert row["severity"] == "warning"
+        assert row["detail"]["checkpoint"].startswith("t1/good@")
+        assert row["detail"]["p99"] < row["detail"]["threshold"] == 0.05

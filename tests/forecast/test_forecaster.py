@@ -267,6 +267,16 @@ async def test_an_answer_with_too_few_rows_belongs_to_nobody() -> None:
     assert talk.reasons() == {"A": "wrong_shape", "B": "wrong_shape"}
 
 
+async def test_answers_in_another_order_than_the_windows_are_absurd(engine: Engine) -> None:
+    class Shuffled(Serving):
+        def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
+            found = super().forecast(closes, tiers, horizon)
+            return Prediction(found.point[::-1], found.quantiles[::-1], found.levels)
+
+    talk = await ask(Shuffled(engine), request(window("DEAR", 1_000 * CLOSES), window("CHEAP", CLOSES)))
+    assert talk.reasons() == {"DEAR": "absurd_forecast", "CHEAP": "absurd_forecast"}
+
+
 async def test_a_tier_that_is_not_served_is_refused_and_the_rest_is_forecast(model: Serving) -> None:
     talk = await ask(model, request(window(), tier="t9"), request(window(), request_id=8))
     assert talk.reasons() == {"BTCUSDT": "unknown_tier"}

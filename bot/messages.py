@@ -12,8 +12,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bot.venue import Instrument
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -68,12 +66,6 @@ class MarkChanged(msgspec.Struct, frozen=True):
     funding_rate: Decimal
     next_funding_at: int
     at: int
-
-
-class InstrumentsChanged(msgspec.Struct, frozen=True):
-    """What the venue trades now, of the symbols that the bot was started with; one that is not listed is not there."""
-
-    instruments: dict[str, Instrument]
 
 
 # ---- forecast

@@ -8,7 +8,6 @@ from bot.messages import (
     CheckpointServed,
     ForecastsDue,
     GuardsChanged,
-    InstrumentsChanged,
     JournalEntry,
     MarkChanged,
     PositionChanged,
@@ -17,6 +16,7 @@ from bot.messages import (
 from bot.orders.desk import DeskMessage
 from bot.streams import Activity, Overflow, Stream
 from bot.variants.runner import VariantsMessage
+from bot.venue import InstrumentsChanged
 
 
 class Streams:

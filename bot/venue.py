@@ -32,6 +32,12 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     brackets: tuple[MarginBracket, ...] = ()  # by rising notional; asked of the account, so not there at first
 
 
+class InstrumentsChanged(msgspec.Struct, frozen=True):
+    """What the venue trades now, of the symbols that the bot was started with; one that is not listed is not there."""
+
+    instruments: dict[str, Instrument]
+
+
 class Book(enum.StrEnum):
     """Binance keeps conditional orders in a book of their own."""
 

@@ -23,6 +23,7 @@ class Refusal(enum.StrEnum):
     NOT_POSITIVE = "not_positive"
     SYMBOL_TWICE = "symbol_twice"  # in one request: one of the two is another symbol's window
     BAR_NOT_CLOSED = "bar_not_closed"  # the last bar closes in the future
+    INPUTS_UNKNOWN = "inputs_unknown"  # a distance is the limit, and the checkpoint tells nothing to measure it by
     INPUT_UNLIKE_TRAINING = "input_unlike_training"  # farther from the training windows than is allowed
 
     NOT_FINITE_FORECAST = "not_finite_forecast"
@@ -140,6 +141,8 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
         if not _is_whole(self.prediction, len(self.batch)):
             return ForecastRefused(window.symbol, Refusal.WRONG_SHAPE)
         row = self.batch.rows[place]
+        if self.max_distance and math.isnan(self.distances[row]):
+            return ForecastRefused(window.symbol, Refusal.INPUTS_UNKNOWN)
         if self.max_distance and self.distances[row] > self.max_distance:
             return ForecastRefused(window.symbol, Refusal.INPUT_UNLIKE_TRAINING)
         return judge(window, self.prediction, row, self.serving[request.tier])

@@ -7,8 +7,8 @@ import msgspec
 from bot.clock import Clock
 from bot.errors import VenueError
 from bot.exchange.port import MarketPort
-from bot.messages import BotEvent, InstrumentsChanged, Severity
-from bot.venue import Instrument
+from bot.messages import BotEvent, Severity
+from bot.venue import Instrument, InstrumentsChanged
 
 GONE, SUSPENDED, OTHER_GRID, TRADING = "gone", "suspended", "other_grid", "trading"
 

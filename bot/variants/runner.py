@@ -26,7 +26,6 @@ from bot.messages import (
     ForecastsReady,
     GuardsChanged,
     GuardState,
-    InstrumentsChanged,
     MarkChanged,
     PositionChanged,
     ReturnKnown,
@@ -44,7 +43,7 @@ from bot.strategy.window import Appended, BarBuffer, make_window, tail, upto
 from bot.streams import Stream
 from bot.variants.exposure import Exposed
 from bot.variants.recents import Place, Recents
-from bot.venue import Instrument
+from bot.venue import Instrument, InstrumentsChanged
 
 LATE_MS = MINUTE_MS  # a cycle that is come to later than this is refused
 UNGUARDED = GuardState()

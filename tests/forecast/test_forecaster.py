@@ -329,9 +329,11 @@ async def test_the_gate_refuses_what_is_too_far_by_name(model: Serving) -> None:
     model.stats["t1"] = describe(random_walks(1_000))
     flat = np.full(CONTEXT, 100.0)
     windows = (window("USUAL", random_walks(1)[0]), window("STRANGE", jump()), window("FLAT", flat))
-    talk = await Talk(model, ForecastsDue((request(*windows),)), max_distance=8.0).over()
+    due = ForecastsDue((request(*windows), request(window(), request_id=8, tier="t2")))
+    talk = await Talk(model, due, max_distance=8.0).over()
     assert [forecast.symbol for forecast in talk.answers[0].forecasts] == ["USUAL"]
     assert talk.reasons() == {"STRANGE": "input_unlike_training", "FLAT": "input_unlike_training"}
+    assert talk.reasons(1) == {"BTCUSDT": "inputs_unknown"}, "a gate that cannot be asked lets nothing pass"
 
 
 # Deadlines

@@ -11,8 +11,8 @@ from bot.clock import MINUTE_MS, ReplayClock
 from bot.errors import VenueError, VenueUnavailable
 from bot.exchange.port import MarketPort
 from bot.market.listing import Listing
-from bot.messages import BotEvent, InstrumentsChanged, Severity
-from bot.venue import Instrument, MarginBracket
+from bot.messages import BotEvent, Severity
+from bot.venue import Instrument, InstrumentsChanged, MarginBracket
 from tests.strategy.scenes import BTC
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,6 @@ from bot.messages import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
-    InstrumentsChanged,
     MarkChanged,
     Position,
     PositionChanged,
@@ -36,6 +35,7 @@ from bot.messages import (
 )
 from bot.streams import Activity, Overflow, Stream
 from bot.variants.runner import CycleFrame, VariantsActor, VariantsMessage
+from bot.venue import InstrumentsChanged
 from tests.strategy.scenes import BTC, HOUR, MONDAY, make_variant
 
 pytestmark = pytest.mark.anyio

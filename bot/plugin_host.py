@@ -189,7 +189,8 @@ def _only_hook(manager: pluggy.PluginManager, one: _Found, plugin: object) -> tu
         raise _refused(one, f"'{hook}' is async; a hook is an ordinary function")
     if inspect.isgeneratorfunction(function) or implementation.wrapper or implementation.hookwrapper:
         raise _refused(one, f"'{hook}' is a generator or wrapper; a hook is an ordinary function")
-    return hook, lambda **given: function(*(given[name] for name in implementation.argnames))
+    wanted = implementation.argnames
+    return hook, lambda **given: function(*[given[name] for name in wanted])
 
 
 def _options(one: _Found, plugin: object) -> Mapping[str, Option]:
@@ -275,9 +276,9 @@ def _call(name: str, function: Callable[..., object], **given: object) -> object
 
 def _checked(name: str, answer: object, kind: type[AnswerT]) -> AnswerT:
     """`answer` as a `kind` whose fields have their types too, which a struct's constructor does not check."""
-    if inspect.iscoroutine(answer):
-        answer.close()
     if not isinstance(answer, kind):
+        if inspect.iscoroutine(answer):
+            answer.close()
         raise PluginFault(name, f"returned {type(answer).__name__}, not {kind.__name__}")
     try:
         return msgspec.convert(_plain(answer), kind, strict=True)

@@ -223,11 +223,12 @@ class Session:
         )
 
     def _make_auditor(self, venue: Venue) -> Auditor:
-        settings, horizon = self._parts.settings, self._parts.settings.model.horizon
+        settings = self._parts.settings
         return Auditor(
             Expectations(
                 symbols={variant.name: len(variant.symbols) for variant in self._parts.variants},
-                horizon_ms=horizon * INTERVAL_MS,
+                context=settings.model.context,
+                horizon_ms=settings.model.horizon * INTERVAL_MS,
                 up_since=venue.clock.now(),
             ),
             settings.audit.days,
@@ -235,7 +236,7 @@ class Session:
             self.streams.audit,
             venue.clock,
             self._parts.audit,
-            VenuePaths(venue.market).fetch,
+            VenuePaths(venue.market),
             self._from_audit,
         )
 

@@ -4,7 +4,7 @@ It reads the journal and the venue's bars, and writes outcomes and events; nobod
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -13,12 +13,12 @@ import msgspec
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 
-from bot.audit.paths import FetchPath
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Alarm, Clock
 from bot.errors import VenueError
 from bot.messages import Bars, BotEvent, Position, Severity, Signal, SignalOutcome
 from bot.strategy.audit import Expectations, Expected, Finding, Returns, findings, ordered
 from bot.strategy.counterfactual import Pursuit, pursue, pursuit_of
+from bot.strategy.drift import Drift, drift, drifted
 from bot.strategy.exit_review import Missed, missed_exit, review
 from bot.strategy.follow import Costs
 from bot.strategy.tally import Tally
@@ -44,6 +44,7 @@ class MarketEnded(msgspec.Struct, frozen=True):
 
 AuditMessage = RoundDue | MarketEnded
 AuditNews = SignalOutcome | BotEvent
+Fetch = Callable[[str, int, int], Awaitable[Bars]]
 
 
 class AuditStore(Protocol):
@@ -64,6 +65,18 @@ class AuditStore(Protocol):
     async def expect(self, expectations: Expectations) -> None: ...
 
 
+class Paths(Protocol):
+    """Recorded bars. Each raises VenueError."""
+
+    async def hours(self, symbol: str, start: int, end: int) -> Bars:
+        """Hourly bars with start <= open_time < end."""
+        ...
+
+    async def finest(self, symbol: str, start: int, end: int) -> Bars:
+        """The finest bars there are, from the one that holds `start` on."""
+        ...
+
+
 class Auditor:
     """`publish` never blocks. What it writes follows from the journal and the bars alone, so that equal replays leave
     equal rows."""
@@ -76,7 +89,7 @@ class Auditor:
         inbox: Stream[AuditMessage],
         clock: Clock,
         store: AuditStore,
-        fetch_path: FetchPath,
+        paths: Paths,
         publish: Callable[[AuditNews], None],
     ) -> None:
         self._expectations = expectations
@@ -85,7 +98,7 @@ class Auditor:
         self._inbox = inbox
         self._clock = clock
         self._store = store
-        self._fetch_path = fetch_path
+        self._paths = paths
         self._publish = publish
         self._alarm = Alarm(clock)
         self._thread = anyio.CapacityLimiter(1)
@@ -141,7 +154,7 @@ class Auditor:
                     by_symbol[pursuit.signal.symbol].append(pursuit)
         for symbol, pursuits in by_symbol.items():
             start = min(pursuit.trial.from_at for pursuit in pursuits)
-            path = await self._path(symbol, start, now)
+            path = await self._bars(self._paths.finest, symbol, start, now)
             if path is None:
                 continue
             followed = [pursue(pursuit, path, self._costs) for pursuit in pursuits]
@@ -161,7 +174,8 @@ class Auditor:
         known_by = until - self._expectations.horizon_ms - LATE_RETURN_MS
         returns = await self._store.returns(since - DAY_MS, known_by)
         exits = review(await self._missed(since, until), await self._store.fired(window, until))
-        found = ordered([*findings(tally, expected, returns), *exits])
+        differing = drifted(await self._drifted(tally.newest.values()))
+        found = ordered([*findings(tally, expected, returns), *exits, *differing])
         for finding in found:
             self._publish(event_of(finding, self._clock.now()))
         self._publish(_done(found, since, until, self._clock.now()))
@@ -189,14 +203,30 @@ class Auditor:
             by_symbol[position.symbol].append(position)
         missed: list[Missed] = []
         for symbol, positions in by_symbol.items():
-            path = await self._path(symbol, min(one.opened_at or one.created_at for one in positions), until)
+            start = min(one.opened_at or one.created_at for one in positions)
+            path = await self._bars(self._paths.finest, symbol, start, until)
             if path is not None:
                 missed += [found for one in positions if (found := missed_exit(one, path)) is not None]
         return missed
 
-    async def _path(self, symbol: str, start: int, end: int) -> Bars | None:
+    async def _drifted(self, newest: Iterable[Signal]) -> list[Drift]:
+        """The newest row of each variant and symbol, held against the venue's hourly bars."""
+        by_symbol: defaultdict[str, list[Signal]] = defaultdict(list)
+        for signal in newest:
+            if signal.bar_close_at is not None:
+                by_symbol[signal.symbol].append(signal)
+        found: list[Drift] = []
+        context = self._expectations.context
+        for symbol, signals in by_symbol.items():
+            closes = [signal.bar_close_at for signal in signals if signal.bar_close_at is not None]
+            bars = await self._bars(self._paths.hours, symbol, min(closes) - context * HOUR_MS, max(closes))
+            if bars is not None:
+                found += [one for signal in signals if (one := drift(signal, bars, context)) is not None]
+        return found
+
+    async def _bars(self, fetch: Fetch, symbol: str, start: int, end: int) -> Bars | None:
         try:
-            return await self._fetch_path(symbol, start, end)
+            return await fetch(symbol, start, end)
         except VenueError as error:
             detail = {"symbol": symbol, "reason": str(error)}
             self._publish(BotEvent(at=self._clock.now(), name=NO_PATH, severity=Severity.WARNING, detail=detail))

@@ -1,6 +1,6 @@
 """Where the audit gets the path of a price from: the finest bars that the venue keeps."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +11,6 @@ from bot.messages import Bar, Bars
 
 INTERVALS_MS = (5 * MINUTE_MS, HOUR_MS)  # the finest first
 COLUMNS = ("open", "high", "low", "close", "volume")
-
-FetchPath = Callable[[str, int, int], Awaitable[Bars]]
 
 
 class BarSource(Protocol):
@@ -29,7 +27,11 @@ class VenuePaths:
         self._source = source
         self._finest: dict[str, int] = {}  # symbol: index of INTERVALS_MS
 
-    async def fetch(self, symbol: str, start: int, end: int) -> Bars:
+    async def hours(self, symbol: str, start: int, end: int) -> Bars:
+        """The hourly bars that opened from `start` on, before `end`."""
+        return as_arrays(symbol, HOUR_MS, await self._source.bars(symbol, HOUR_MS, start, end))
+
+    async def finest(self, symbol: str, start: int, end: int) -> Bars:
         """The bars that cover start ... end as far as they are closed; none where the venue has none.
 
         Raises VenueError as the venue's port does.
@@ -43,7 +45,7 @@ class VenuePaths:
             if index + 1 == len(INTERVALS_MS):
                 raise
             self._finest[symbol] = index + 1
-            return await self.fetch(symbol, start, end)
+            return await self.finest(symbol, start, end)
         return as_arrays(symbol, interval_ms, found)
 
 

@@ -18,6 +18,7 @@ from bot.journal.store import VENUE, Store
 from bot.market.history import BarHistory
 from bot.messages import Position, Severity
 from bot.strategy.audit import Expectations, Expected, Finding, findings, ordered
+from bot.strategy.drift import drift, drifted
 from bot.strategy.exit_review import Missed, missed_exit, review
 from bot.strategy.tally import Tally
 
@@ -56,8 +57,10 @@ async def _found(
         tally.update(page)
     expected = Expected(symbols=expectations.symbols, since=since, until=until, up_since=expectations.up_since)
     returns = await rows.returns(since, until - expectations.horizon_ms - LATE_RETURN_MS)
-    missed = _missed(await rows.closed_positions(since, until), history)
-    return ordered([*findings(tally, expected, returns), *review(missed, await rows.fired(since, until))])
+    exits = review(_missed(await rows.closed_positions(since, until), history), await rows.fired(since, until))
+    differing = [drift(one, history.load(one.symbol, HOUR_MS), expectations.context) for one in tally.newest.values()]
+    differences = drifted(one for one in differing if one is not None)
+    return ordered([*findings(tally, expected, returns), *exits, *differences])
 
 
 def _missed(positions: Iterable[Position], history: BarHistory) -> list[Missed]:

@@ -43,6 +43,7 @@ class Expectations(msgspec.Struct, frozen=True, kw_only=True):
     """What a run leaves behind, so that it can be audited without its files."""
 
     symbols: Mapping[str, int]
+    context: int  # bars of a window
     horizon_ms: int
     up_since: int
     audited_until: int | None = None

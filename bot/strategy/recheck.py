@@ -19,6 +19,7 @@ Judge = Callable[[Signal, FilterVerdict], bool]  # whether a filter allows, by i
 NO_JUDGES: Mapping[str, Judge] = {}
 
 ENTER, REFUSE = "enter", "refuse"
+COPIES = {"rsi", "atr", "predicted_return", "threshold"}  # values that are a column's, whoever's verdict they are in
 GUARD_NAMES = ("day_drawdown", "drawdown", "daily_loss", "losing_streak")  # the first tripped one is the reason
 
 
@@ -91,6 +92,9 @@ def _compared(signal: Signal, judges: Mapping[str, Judge]) -> Iterator[tuple[str
     predicted = signal.predicted_return if verdicts["data"].allow else None
     side = None if not predicted else Side.LONG if predicted > 0 else Side.SHORT
     yield "side", signal.side, side
+    for verdict in signal.filter_verdicts:
+        for name in COPIES & set(verdict.values):
+            yield f"{verdict.filter}'s {name}", verdict.values[name], getattr(signal, name)
     if "entry" not in verdicts:
         return
     for name, verdict in verdicts.items():
@@ -102,7 +106,6 @@ def _compared(signal: Signal, judges: Mapping[str, Judge]) -> Iterator[tuple[str
             if name != "entry" or reason is not None:
                 yield f"{name} says", verdict.reason, reason or ALLOWED
     yield "entry_price", signal.entry_price, _on_tick(signal, verdicts["entry"])
-    yield "funding saw", verdicts["funding"].values["predicted_return"], signal.predicted_return
     if "size" not in verdicts:
         yield "quantity", signal.quantity, None
         return

@@ -100,12 +100,15 @@ class Tally:
         self.columns: defaultdict[tuple[str, str, int, str], ColumnTally] = defaultdict(ColumnTally)
         self.filters: defaultdict[tuple[str, str], FilterTally] = defaultdict(FilterTally)
         self.variants: defaultdict[str, VariantTally] = defaultdict(VariantTally)
+        self.newest: dict[tuple[str, str], Signal] = {}  # row with bars, by variant and symbol
 
     @classmethod
     def merged(cls, tallies: Iterable["Tally"]) -> "Tally":
         whole = cls()
         for tally in tallies:
             whole.columns |= tally.columns
+            for signal in tally.newest.values():
+                whole._keep_newest(signal)
             for key, found in tally.filters.items():
                 whole.filters[key].take(found)
             for name, variant in tally.variants.items():
@@ -117,6 +120,12 @@ class Tally:
             self._count(signal)
             self._look_at_columns(signal)
             self._look_at_filters(signal)
+            self._keep_newest(signal)
+
+    def _keep_newest(self, signal: Signal) -> None:
+        kept = self.newest.get((signal.variant, signal.symbol))
+        if signal.bar_close_at is not None and (kept is None or kept.cycle_at <= signal.cycle_at):
+            self.newest[signal.variant, signal.symbol] = signal
 
     def _count(self, signal: Signal) -> None:
         variant = self.variants[signal.variant]

@@ -62,8 +62,8 @@ def test_tables_show_rows_of_every_kind_with_times_in_utc(reading: Reading, caps
     print_events(reading, None, None)
     text = capsys.readouterr().out
     for line in (
-        r"2025-03-01 00:03 +BTC +BTCUSDT +long +\+1\.23% +enter +pending",
-        r"2025-03-01 00:03 +BTC +ETHUSDT +long +\+1\.23% +below_threshold",
+        r"2025-03-01 00:03 +s1 +BTC +BTCUSDT +long +\+1\.23% +enter +pending",
+        r"2025-03-01 00:03 +s2 +BTC +ETHUSDT +long +\+1\.23% +below_threshold",
         r"2025-03-01 00:03 +2025-03-01 00:04 +BTC +BTCUSDT +short +closed +0\.020 .* target +\+6\.30",
         r"2025-03-01 00:03:00 +tsb-1-e0 +BTCUSDT +entry +buy +limit +0\.020 +84350\.10 +0 +intended",
         r"2025-03-01 00:03:00 +BTCUSDT +1 +entry +buy +0\.020 +84350\.10 +0\.3374 +\+0\.00 +p1",

@@ -105,8 +105,13 @@ def vote(measures: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def score(votes: Mapping[str, float | None], members: tuple[str, ...]) -> float | None:
     """The mean of the members' votes, -1 ... 1; None where one of them has none."""
-    given = [votes[name] for name in members]
-    return None if None in given else sum(one for one in given if one is not None) / len(given)
+    total = 0.0
+    for name in members:
+        one = votes[name]
+        if one is None:
+            return None
+        total += one
+    return total / len(members)
 
 
 def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:

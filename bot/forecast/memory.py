@@ -49,3 +49,8 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
 def copy_bytes(spec: ModelSpec) -> int:
     """What going through a mapped file of full weights holds at a time: its largest tensor, and a mask of it."""
     return 5 * max(math.prod(shape) for shape in layout(spec).values())
+
+
+def pass_bytes(spec: ModelSpec, series: int, patches: int) -> int:
+    """At most what a forward pass takes beside the weights; measured, 4 to 12 numbers per dimension and patch."""
+    return 4 * series * patches * (8 * spec.model_dims + 4 * spec.hidden_dims)

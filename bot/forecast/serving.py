@@ -13,7 +13,7 @@ from bot.forecast.adapters import Adapter, RawAdapter
 from bot.forecast.checkpoints import MAY_TRADE, Loaded
 from bot.forecast.distance import InputStats
 from bot.forecast.engine import LEVELS, Prediction
-from bot.forecast.memory import Ceiling, copy_bytes
+from bot.forecast.memory import Ceiling, copy_bytes, pass_bytes
 from bot.forecast.registry import BASE, CheckpointManifest, Found, find
 from bot.forecast.verification import verify
 from bot.forecast.weights import WeightsFile
@@ -98,7 +98,8 @@ class Serving:
             inputs=loaded.inputs,
         )
         self._ready: dict[str, _Served] = {}  # by id, the least recently chosen first
-        self._lost: dict[str, str] = {}  # tier: why its weights could not be swapped in
+        self._lost: dict[str, str] = {}  # tier: why its rows got no forecast
+        self._largest_pass = 0  # bytes, an estimate; the process has them since
         self._seen = {tier: self._look(tier) for tier in self._choices}
         self._served: dict[str, _Served] = {}
         for tier in self._choices:
@@ -136,12 +137,13 @@ class Serving:
         return changes
 
     def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
-        """As the Protocol says. Rows whose full checkpoint could not be swapped in are NaN; `refresh` tells why."""
+        """As the Protocol says. Rows for which a swap or the ceiling was in the way are NaN; `refresh` tells why."""
         point = np.full((len(closes), horizon), np.nan)
         quantiles = np.full((len(closes), horizon, len(LEVELS)), np.nan)
         for weights, rows in self._passes(tiers):
             try:
                 self._make_resident(weights)
+                self._make_room(len(rows))
             except ModelRefused as refused:
                 self._lost |= {tiers[row]: str(refused) for row in rows}
                 continue
@@ -162,6 +164,14 @@ class Serving:
         if self._engine.checkpoint != served.resident:
             self._ceiling.check(str(served.weights.path), self._passing_bytes(served.weights))
             self._engine.replace_weights(served.weights.open(), checkpoint=served.resident)
+
+    def _make_room(self, rows: int) -> None:
+        engine = self._engine
+        series = 2 * rows if engine.options.flip_invariance else rows
+        needed = pass_bytes(engine.spec, series, engine.context // engine.spec.input_patch)
+        if needed > self._largest_pass:
+            self._ceiling.check(f"a forecast of {rows} windows", needed - self._largest_pass)
+            self._largest_pass = needed
 
     def _passing_bytes(self, weights: WeightsFile) -> int:
         """What a look at full weights takes for its time. A .pt file stays mapped as a whole until it is through."""

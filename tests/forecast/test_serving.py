@@ -10,9 +10,9 @@ import torch
 from bot.errors import ModelRefused
 from bot.forecast import memory, pointers, serving
 from bot.forecast.checkpoints import WEIGHTS, Loaded, load
-from bot.forecast.engine import Engine
-from bot.forecast.memory import Ceiling, copy_bytes, resident_bytes, weights_bytes
-from bot.forecast.network import SPEC_200M
+from bot.forecast.engine import Engine, ForecastOptions
+from bot.forecast.memory import Ceiling, copy_bytes, pass_bytes, resident_bytes, weights_bytes
+from bot.forecast.network import SPEC_200M, ModelSpec
 from bot.forecast.registry import ADAPTER, find
 from bot.forecast.serving import Serving
 from bot.forecast.verification import verify
@@ -26,6 +26,7 @@ from tests.forecast.checkpoints_made import (
     make_full,
     random_module,
 )
+from tests.forecast.reference import random_weights, random_windows
 
 NO_CEILING = Ceiling(0)
 MB = 1_000_000
@@ -347,6 +348,40 @@ def test_an_adapter_counts_too_and_without_a_ceiling_nothing_does(
     with pytest.raises(ModelRefused, match=r"tier t1: .*adapter\.safetensors: needs about"):
         Serving(base, tmp_path, {"t1": "a"}, Ceiling(500))
     assert Serving(base, tmp_path, {"t1": "a"}, NO_CEILING).serving("t1")[:4] == "t1/a"
+
+
+def test_a_batch_that_would_exceed_the_ceiling_gets_no_forecast_and_a_smaller_one_does(
+    tmp_path: Path, base: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = pass_bytes(SPEC, series=8, patches=2)
+    resident = 500 * MB - four
+    monkeypatch.setattr(memory, "resident_bytes", lambda: resident)
+    model = Serving(base, tmp_path, {"t1": "base"}, Ceiling(500))
+    for taken in (four, 0):  # what a pass took stays with the process, and later ones run in it
+        assert np.isnan(ahead(model, *["t1"] * 5)).all()
+        (change,) = model.refresh()
+        assert change.refused is not None
+        assert "a forecast of 5 windows: needs about" in change.refused
+        assert np.isfinite(ahead(model, *["t1"] * 4)).all()
+        assert model.refresh() == []
+        resident += taken
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a part of a run is Linux's to tell")
+def test_a_pass_takes_no_more_memory_than_is_estimated() -> None:
+    spec = ModelSpec(layers=1, model_dims=512, hidden_dims=512, heads=8, quantile_patch=128)
+    weights = random_weights(spec, seed=1)
+    engine = Engine(weights, spec, ForecastOptions(), checkpoint="x", context=256, dtype="float32")
+    closes = random_windows(256, 256, seed=1)
+    engine.forecast(closes[:1], 4)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = resident_bytes()
+    engine.forecast(closes, 4)
+    told = Path("/proc/self/status").read_text()
+    (peak,) = (1024 * int(line.split()[1]) for line in told.splitlines() if line.startswith("VmHWM"))
+    estimate = pass_bytes(spec, series=512, patches=8)
+    assert peak - before < estimate + 10 * MB
+    assert estimate < 120 * MB
 
 
 def test_the_resident_memory_is_the_processs_own() -> None:

@@ -120,7 +120,6 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
     ema20 = indicators.ema(close, 20)
     macd, signal, _ = ta.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
     aroon_down, aroon_up = ta.AROON(high, low, timeperiod=25)
-    upper, _, lower = ta.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0)
     reach = 2.0 * indicators.atr(bars, 10)
     measures = {
         "close": last,
@@ -138,7 +137,7 @@ def _measured(bars: Bars, rsi: float) -> dict[str, float | None]:
         "slope": ta.LINEARREG_SLOPE(close, timeperiod=14)[-1],
         "r_squared": ta.CORREL(close, indicators.ramp(len(close)), timeperiod=14)[-1] ** 2,
         **_volume(bars),
-        "percent_b": (last - lower[-1]) / (upper[-1] - lower[-1]) if upper[-1] > lower[-1] else 0.5,
+        "percent_b": indicators.percent_b(close),
         "keltner_upper": ema20 + reach,
         "keltner_lower": ema20 - reach,
         "donchian_high": ta.MAX(high[:-1], timeperiod=20)[-1],

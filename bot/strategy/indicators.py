@@ -10,6 +10,8 @@ from bot.strategy import ta
 
 PERIOD = 14
 STOCHASTIC_PERIOD, STOCHASTIC_SMOOTHING = 14, 3
+BANDS_PERIOD = 20
+BANDS_NOISE = 1e-5  # of the price: narrower bands may be TA-Lib's rounding alone
 SWING_WIDTH = 3  # bars on each side that confirm a turning point
 
 
@@ -48,6 +50,16 @@ def stochastic(bars: Bars) -> float:
         slowd_period=1,
     )
     return float(slow_k[-1])
+
+
+def percent_b(closes: Floats) -> float:
+    """Where the newest close lies in Bollinger's bands (20, 2), 0 the lower and 1 the upper; NaN with fewer than 20
+    closes, 0.5 where they stand still."""
+    upper, _, lower = ta.BBANDS(closes, timeperiod=BANDS_PERIOD, nbdevup=2.0, nbdevdn=2.0)
+    last, width = float(closes[-1]), float(upper[-1] - lower[-1])
+    if width < BANDS_NOISE * last and np.ptp(closes[-BANDS_PERIOD:]) == 0:
+        return 0.5
+    return (last - float(lower[-1])) / width
 
 
 class DirectionalMovement(msgspec.Struct, frozen=True):

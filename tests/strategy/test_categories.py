@@ -130,8 +130,24 @@ def test_a_vote_without_its_measure_is_none_and_so_is_its_category() -> None:
     assert judged(still).volume is None
 
 
-def test_a_market_that_stands_still_is_neutral_and_not_unknown() -> None:
-    assert scores(judged(make_bars([7.0] * COUNT, spread=0.0))) == (0, 0, 0, 0, 0)
+@pytest.mark.parametrize("price", [7.0, 0.1, 50_000.1, 0.000_012_3, 98_765.4])
+def test_a_market_that_stands_still_is_neutral_and_not_unknown(price: float) -> None:
+    assert scores(judged(make_bars([price] * COUNT, spread=0.0))) == (0, 0, 0, 0, 0)
+    then_still = [price * (1 + index % 7 / 100) for index in range(COUNT - 60)] + [price] * 60
+    measures = judged(make_bars(then_still, spread=0.0)).measures
+    assert (measures["percent_b"], measures["stochastic_k"]) == (0.5, 50)
+
+
+def test_no_indicator_votes_on_bars_that_are_not_there() -> None:
+    assert set(judged(make_bars(RISE.close[:9], spread=1.0)).votes.values()) <= {None, 0.0, 1.0}
+    needs = {
+        "ema": 50, "macd": 34, "rsi": 15, "stochastic": 16, "roc": 11, "adx": 28, "aroon": 26,
+        "regression": 14, "obv": 20, "chaikin": 10, "force": 14, "bollinger": 20, "keltner": 20, "donchian": 21,
+    }  # fmt: skip
+    for name, count in needs.items():
+        for given in (count - 1, count):
+            known = judged(make_bars(RISE.close[:given], spread=1.0)).votes[name] is not None
+            assert known == (given == count), (name, given)
 
 
 def test_the_three_ask_some_of_the_same_indicators() -> None:

@@ -1,6 +1,6 @@
 """Low-rank adapters: as they are read from a file, and ready to run beside the base's weights without a merge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bot.errors import ModelRefused
+from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
 TARGETS = ("qkv_proj", "out", "ff0", "ff1")
@@ -81,18 +82,20 @@ def target_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     return {"qkv_proj": (3 * dims, dims), "out": (dims, dims), "ff0": (hidden, dims), "ff1": (dims, hidden)}
 
 
-def compose(raw: RawDelta, scale: float, weight: Tensor, squares: Tensor) -> Delta:
-    """`raw` for the base matrix `weight` (out, in), whose rows have the squared norms `squares` (float32).
+def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
+    """`raw` for the base matrix W, the rows of which are those of `matrices`.
 
     DoRA (arXiv:2402.09353, equation 5): W' = m (W + s BA) / ||W + s BA||, the norm per output row, so the pass is
     y = g (W x) + g s B (A x) with g = m / ||W + s BA||. The norm needs no W + s BA:
     ||w + s bA||^2 = ||w||^2 + 2 s b.(A w) + s^2 b (A A^T) b^T.
     """
-    a, b = raw.a.to(weight.device, torch.float32), raw.b.to(weight.device, torch.float32) * scale
+    device, dtype = matrices[0].device, matrices[0].dtype
+    a, b = raw.a.to(device, torch.float32), raw.b.to(device, torch.float32) * scale
     gain = None
     if raw.magnitude is not None:
-        cross = (weight @ a.to(weight.dtype).t()).float()
+        cross = torch.cat([matrix.times(a.to(dtype)).t() for matrix in matrices]).float()
+        squares = torch.cat([matrix.squares for matrix in matrices])
         norm = (squares + ((2 * cross + b @ (a @ a.t())) * b).sum(dim=1)).clamp(min=0.0).sqrt()
-        gain = raw.magnitude.to(weight.device, torch.float32) / norm
+        gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    return Delta(a=a.to(weight.dtype), b=b, gain=gain)
+    return Delta(a=a.to(dtype), b=b, gain=gain)

@@ -14,13 +14,14 @@ from torch import Tensor
 from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
 from bot.forecast.adapters import Adapter, RawAdapter
+from bot.forecast.matrix import computes_bfloat16, packs
 from bot.forecast.network import ModelSpec, check_layout, patch_stats
 from bot.forecast.trunk import POINT, SPREAD, Group, Trunk
 from bot.messages import Floats
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 LEVELS = (0.1, 0.5, 0.9)
-BFLOAT16_FROM = 10_000_000  # matrix parameters; a smaller network is bound by its many small operations
+LARGE_FROM = 10_000_000  # numbers in the layers' matrices; a smaller network is bound by its many small operations
 
 
 class ForecastOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,8 +68,8 @@ class Engine:
         self.options = options
         self.device = _device()
         self.dtype = choose_dtype(dtype, spec)
-        self._trunk = Trunk(spec, self.dtype, self.device, context // spec.input_patch)
-        self._squares: dict[tuple[int, str], Tensor] = {}
+        packed = _is_large(spec) and packs(self.dtype, self.device)
+        self._trunk = Trunk(spec, self.dtype, self.device, context // spec.input_patch, packed=packed)
         self.parameters = sum(math.prod(shape) for shape in check_layout(spec, tensors).values())
         self._trunk.fill(tensors)
 
@@ -81,12 +82,7 @@ class Engine:
         layers: list[dict[str, low_rank.Delta]] = [{} for _ in range(self.spec.layers)]
         with torch.inference_mode():
             for (index, target), delta in raw.tensors.items():
-                weight = self._trunk.weight(index, target)
-                if (index, target) not in self._squares:
-                    norms = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32)
-                    self._squares[index, target] = norms.square_()
-                squares = self._squares[index, target]
-                ready = low_rank.compose(delta, raw.alpha / raw.rank, weight, squares)
+                ready = low_rank.compose(delta, raw.alpha / raw.rank, self._trunk.matrices(index, target))
                 if ready.gain is not None and not torch.isfinite(ready.gain).all():
                     raise ModelRefused(f"adapter: layer {index}, {target}: a row of W + BA is zero, without direction")
                 layers[index][target] = ready
@@ -101,7 +97,6 @@ class Engine:
         """
         check_layout(self.spec, tensors)
         self.checkpoint = ""  # a mix of two sets of weights is neither, should the copying fail
-        self._squares.clear()
         self._trunk.fill(tensors)
         self.checkpoint = checkpoint
 
@@ -191,19 +186,15 @@ def choose_dtype(dtype: Dtype, spec: ModelSpec) -> torch.dtype:
     """What the layers' matrices are held in. `auto` takes bfloat16 where the machine computes in it and it pays."""
     if dtype != "auto":
         return torch.bfloat16 if dtype == "bfloat16" else torch.float32
-    large = spec.layers * sum(out * inputs for out, inputs in low_rank.target_shapes(spec).values()) >= BFLOAT16_FROM
-    return torch.bfloat16 if large and _computes_bfloat16(_device()) else torch.float32
+    return torch.bfloat16 if _is_large(spec) and computes_bfloat16(_device()) else torch.float32
+
+
+def _is_large(spec: ModelSpec) -> bool:
+    return spec.layers * sum(out * inputs for out, inputs in low_rank.target_shapes(spec).values()) >= LARGE_FROM
 
 
 def _device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 def _group(

@@ -1,13 +1,15 @@
 """The network's weights in the precision that they run in, and the forward pass of a mixed-adapter batch."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bot.forecast.adapters import Adapter
+from bot.forecast.adapters import TARGETS, Adapter, target_shapes
+from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
 EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
@@ -31,28 +33,38 @@ class Trunk:
     would be rounded by more than the changes that are forecast.
     """
 
-    def __init__(self, spec: ModelSpec, dtype: torch.dtype, device: torch.device, patches: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, dtype: torch.dtype, device: torch.device, patches: int, *, packed: bool
+    ) -> None:
         self._spec = spec
         self._dtype = dtype
         self._device = device
         self._patches = patches
+        self._packed = packed
         self._tensors: dict[str, Tensor] = {}
+        self._matrices: dict[tuple[int, str], tuple[Matrix, ...]] = {}
         self._rotation: list[tuple[Tensor, Tensor]] = []
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy `tensors`, which have the layout of the package's state dict, in, one at a time."""
+        places = {matrix_name(*place): place for place in product(range(self._spec.layers), TARGETS)}
+        # One room for all conversions: as many of them as there are matrices would leave holes in the memory.
+        largest = max(out * inputs for out, inputs in target_shapes(self._spec).values())
+        room = torch.empty(largest, dtype=self._dtype, device=self._device)
         for name in tensors:
             source = tensors[name][: self._kept(name)]
-            if name not in self._tensors:
-                dtype = self._dtype if name.startswith("stacked_xf") and source.ndim == 2 else torch.float32
-                self._tensors[name] = torch.empty(source.shape, dtype=dtype, device=self._device)
-            self._tensors[name].copy_(source)
+            if name in places:
+                parts = self._parts(*places[name])
+                self._matrices[places[name]] = tuple(
+                    Matrix(source[rows], rows, room, packed=self._packed) for rows in parts
+                )
+            else:
+                self._tensors[name] = source.to(self._device, torch.float32, copy=True)
         self._rotation = [self._rotation_of(index) for index in range(self._spec.layers)]
 
-    def weight(self, index: int, target: str) -> Tensor:
-        """The matrix (out, in) behind an adapter's target in layer `index`."""
-        inner = f"attn.{target}" if target in ("qkv_proj", "out") else target
-        return self._tensors[f"stacked_xf.{index}.{inner}.weight"]
+    def matrices(self, index: int, target: str) -> tuple[Matrix, ...]:
+        """What stands behind an adapter's target in layer `index`, by rows of the target's outputs."""
+        return self._matrices[index, target]
 
     def forward(self, patches: Tensor, groups: Sequence[Group] = ()) -> Tensor:
         """The last patch's hidden state; (series, patches, patch), normalised -> (series, model_dims), float32."""
@@ -74,6 +86,13 @@ class Trunk:
         inner = functional.silu(functional.linear(hidden, self._tensors[f"{name}.hidden_layer.weight"]), inplace=True)
         output, residual = (self._tensors[f"{name}.{part}_layer.weight"][rows] for part in ("output", "residual"))
         return functional.linear(inner, output) + functional.linear(hidden, residual)
+
+    def _parts(self, index: int, target: str) -> tuple[slice, ...]:
+        """Rows of a target: the last layer's queries apart, because only the last patch asks there."""
+        whole, dims = target_shapes(self._spec)[target][0], self._spec.model_dims
+        if target == "qkv_proj" and index == self._spec.layers - 1:
+            return slice(0, dims), slice(dims, whole)
+        return (slice(0, whole),)
 
     def _kept(self, name: str) -> int | None:
         """Rows of a tensor that can be asked for: the spread head answers 1024 steps, the point head 128."""
@@ -99,9 +118,9 @@ class Trunk:
         cos, sin = self._rotation[index]
         if last_only:
             last = normed.view(series, -1, dims)[:, -1]
-            query = self._linear(last, index, "qkv_proj", groups, series, slice(0, dims))
+            query = self._linear(last, index, "qkv_proj", groups, series)
             query = _rotate(query.view(series, 1, heads, -1), cos[-1:, :heads], sin[-1:, :heads])
-            rest = self._linear(normed, index, "qkv_proj", groups, series, slice(dims, 3 * dims))
+            rest = self._linear(normed, index, "qkv_proj", groups, series, part=1)
             key, value = rest.view(series, -1, 2, heads, self._spec.head_dims).unbind(2)
             key = _rotate(key, cos[:, heads:], sin[:, heads:])
         else:
@@ -121,11 +140,12 @@ class Trunk:
         target: str,
         groups: Sequence[Group],
         series: int,
-        outputs: slice = slice(None),
+        part: int = 0,
     ) -> Tensor:
-        """The target's matrix, rows `outputs` of it, with each group's own adapter on the group's rows; float32."""
+        """The target's matrix, a `part` of it, with each group's own adapter on the group's rows; float32."""
         inputs = inputs.to(self._dtype)
-        result = functional.linear(inputs, self.weight(index, target)[outputs]).float()
+        matrix = self._matrices[index, target][part]
+        result = matrix.times(inputs).float()
         each = len(inputs) // series
         for first, last, adapter in groups:
             delta = adapter.layers[index].get(target)
@@ -133,8 +153,8 @@ class Trunk:
                 continue
             own = result[first * each : last * each]
             if delta.gain is not None:
-                own *= delta.gain[outputs]
-            own.addmm_(functional.linear(inputs[first * each : last * each], delta.a).float(), delta.b[outputs].t())
+                own *= delta.gain[matrix.rows]
+            own.addmm_(functional.linear(inputs[first * each : last * each], delta.a).float(), delta.b[matrix.rows].t())
         return result
 
     def _norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
@@ -161,6 +181,12 @@ class Trunk:
         scales = torch.stack([query, self._tensors[at + "key_ln.scale"]]).repeat_interleave(self._spec.heads, dim=0)
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([cos, cos], dim=-1)[:, None] * scales, torch.cat([-sin, sin], dim=-1)[:, None] * scales
+
+
+def matrix_name(index: int, target: str) -> str:
+    """Name of the matrix behind an adapter's target in a state dict of the package's module."""
+    inner = f"attn.{target}" if target in ("qkv_proj", "out") else target
+    return f"stacked_xf.{index}.{inner}.weight"
 
 
 _TOKENIZER = tuple(f"{layer}_layer.{part}" for layer in ("hidden", "output", "residual") for part in ("weight", "bias"))

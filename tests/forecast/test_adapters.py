@@ -11,6 +11,7 @@ from bot.errors import ModelRefused
 from bot.forecast.adapters import TARGETS, Adapter, RawAdapter, RawDelta, target_shapes
 from bot.forecast.engine import Engine, ForecastOptions
 from bot.forecast.network import ModelSpec
+from bot.forecast.trunk import matrix_name
 from tests.forecast.reference import moves, random_weights, random_windows, relative_difference
 
 SPEC = ModelSpec(layers=3, model_dims=64, hidden_dims=96, heads=4, quantile_patch=128)
@@ -33,11 +34,6 @@ def engine(weights: Weights) -> Engine:
 def make_engine(weights: Weights, *, flip: bool = True) -> Engine:
     options = ForecastOptions(flip_invariance=flip, infer_is_positive=False)
     return Engine(weights, SPEC, options, checkpoint="base", context=CONTEXT, dtype="float32")
-
-
-def matrix_name(layer: int, target: str) -> str:
-    inner = f"attn.{target}" if target in ("qkv_proj", "out") else target
-    return f"stacked_xf.{layer}.{inner}.weight"
 
 
 def make_adapter(

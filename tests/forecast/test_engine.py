@@ -11,6 +11,7 @@ from torch import Tensor
 from bot.errors import ModelRefused
 from bot.forecast import engine as engine_module
 from bot.forecast.engine import Dtype, Engine, ForecastOptions, choose_dtype
+from bot.forecast.matrix import Matrix, packs
 from bot.forecast.network import SPEC_200M, ModelSpec, build_module, patch_stats
 from bot.messages import Floats
 from bot.training.base import SPEC_NANO
@@ -102,8 +103,23 @@ def test_bfloat16_says_nearly_what_float32_says(weights: dict[str, Tensor]) -> N
 def test_auto_takes_bfloat16_for_a_large_model_on_a_machine_that_computes_in_it(
     monkeypatch: pytest.MonkeyPatch, asked: Dtype, spec: ModelSpec, native: bool, got: torch.dtype
 ) -> None:
-    monkeypatch.setattr(engine_module, "_computes_bfloat16", lambda device: native)
+    monkeypatch.setattr(engine_module, "computes_bfloat16", lambda device: native)
     assert choose_dtype(asked, spec) is got
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_a_packed_matrix_multiplies_as_a_plain_one(dtype: torch.dtype, rows: int) -> None:
+    if not packs(dtype, torch.device("cpu")):
+        pytest.skip("oneDNN has no layout of its own for it on this machine")
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(96, 64, generator=generator)
+    inputs = torch.randn(rows, 64, generator=generator).to(dtype)
+    room = torch.empty(weight.numel() + 5, dtype=dtype)
+    plain, packed = (Matrix(weight, slice(0, 96), room, packed=way) for way in (False, True))
+    room.zero_()
+    assert torch.allclose(plain.times(inputs).float(), packed.times(inputs).float(), rtol=1e-2, atol=1e-4)
+    assert torch.equal(plain.squares, packed.squares)
 
 
 def test_the_running_statistics_are_the_packages_own_bit_by_bit() -> None:

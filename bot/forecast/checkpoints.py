@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bot.errors import ModelRefused
 from bot.forecast.distance import InputStats
 from bot.forecast.engine import Dtype, Engine, ForecastOptions, choose_dtype
-from bot.forecast.memory import Ceiling, weights_bytes
+from bot.forecast.memory import NO_CEILING, Ceiling, weights_bytes
 from bot.forecast.network import SPEC_200M, ModelSpec, layout
 from bot.forecast.weights import WeightsFile, check_finite, sha256_of
 
@@ -185,7 +185,7 @@ def load(
     dtype: Dtype = "auto",
     threads: int = 0,
     live: bool = False,
-    ceiling: Ceiling = Ceiling(0),  # noqa: B008  # it has no state but its limit
+    ceiling: Ceiling = NO_CEILING,
 ) -> Loaded:
     """Locate, verify and load `base`. With `live`, weights whose licence does not allow trading are refused.
 

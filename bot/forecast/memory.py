@@ -33,6 +33,9 @@ class Ceiling:
             )
 
 
+NO_CEILING = Ceiling(0)
+
+
 def resident_bytes() -> int:
     """Resident set of this process."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -11,7 +11,7 @@ from bot.errors import ModelRefused
 from bot.forecast import memory, pointers, serving
 from bot.forecast.checkpoints import WEIGHTS, Loaded, load
 from bot.forecast.engine import Engine, ForecastOptions
-from bot.forecast.memory import Ceiling, copy_bytes, pass_bytes, resident_bytes, weights_bytes
+from bot.forecast.memory import NO_CEILING, Ceiling, copy_bytes, pass_bytes, resident_bytes, weights_bytes
 from bot.forecast.network import SPEC_200M, ModelSpec
 from bot.forecast.registry import ADAPTER, find
 from bot.forecast.serving import Serving
@@ -28,7 +28,6 @@ from tests.forecast.checkpoints_made import (
 )
 from tests.forecast.reference import random_weights, random_windows
 
-NO_CEILING = Ceiling(0)
 MB = 1_000_000
 
 

@@ -172,16 +172,18 @@ class Session:
         )
 
     def _make_account(self, venue: Venue, desk: Desk) -> AccountGuards:
-        table = self._parts.settings.guards
+        parts = self._parts
+        table = parts.settings.guards
         return AccountGuards(
             rules_of(table),
             table.check_minutes * MINUTE_MS,
             self.streams.account,
             venue.trading,
-            self._parts.guards,
+            parts.guards,
             lambda: desk.ledger.wallet,
             venue.clock,
             self._from_account,
+            parts.metrics,
         )
 
     def _make_forecaster(self, venue: Venue) -> ForecastActor:

@@ -43,6 +43,13 @@ class Metrics:
             ["tier", "quantile"],
             registry=registry,
         )
+        self.guard_tripped = Gauge(
+            "guard_tripped", "1: the account guard refuses entries", ["guard"], registry=registry
+        )
+        self.equity = Gauge("account_equity_usdt", "The account's equity at its last reading", registry=registry)
+        self.equity_read_at = Gauge(
+            "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
+        )
         self.input_distance = Histogram(
             "input_distance",
             "Mahalanobis distance of a window from the training windows",

@@ -12,6 +12,7 @@ from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, GuardsChanged, GuardTrip, PositionChanged, PositionStatus, Severity
+from bot.metrics import Metrics
 from bot.strategy import guards
 from bot.strategy.guards import Glance, GuardRules, Reading, Track
 from bot.streams import Stream
@@ -64,6 +65,7 @@ class AccountGuards:
         ledger: Callable[[], Decimal],
         clock: Clock,
         publish: Callable[[GuardsNews], None],
+        metrics: Metrics,
     ) -> None:
         self._rules = rules
         self._every_ms = every_ms
@@ -73,6 +75,7 @@ class AccountGuards:
         self._ledger = ledger
         self._clock = clock
         self._publish = publish
+        self._metrics = metrics
         self._alarm = Alarm(clock)
         self._track = Track()
         self._first: Glance | None = None  # of a pair
@@ -196,6 +199,12 @@ class AccountGuards:
         self._tell_state()
 
     def _tell_state(self) -> None:
+        tripped = {trip.guard for trip in self._track.tripped}
+        for guard in self._rules.guards:
+            self._metrics.guard_tripped.labels(guard.name).set(guard.name in tripped)
+        if self._track.reading is not None:
+            self._metrics.equity.set(float(self._track.reading.equity))
+            self._metrics.equity_read_at.set(self._track.reading.at / SECOND_MS)
         self._publish(GuardsChanged(guards.state_of(self._track, self._rules)))
 
     def _tell(self, name: str, severity: Severity = Severity.INFO, **detail: object) -> None:

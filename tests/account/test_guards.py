@@ -45,12 +45,15 @@ async def test_an_open_loss_trips_the_guard_and_midnight_releases_it() -> None:
         await world.wait(10 * MINUTE_MS)
         assert world.tripped() == ["day_drawdown", "daily_loss"]
         assert world.events() == ["guard_tripped", "guard_tripped"]
+        assert world.gauge("guard_tripped", guard="daily_loss") == 1
+        assert world.gauge("account_equity_usdt") == pytest.approx(9_495, abs=2)  # 500 lost, 5 of fee, slippage
         await world.wait(12 * HOUR_MS - 10 * MINUTE_MS - 3 * SECOND_MS)
         assert world.tripped() == ["day_drawdown", "daily_loss"]
         await world.wait(SECOND_MS)
         assert world.clock.now() == NOON + 12 * HOUR_MS
         assert world.tripped() == []
         assert world.events()[2:] == ["guard_released", "guard_released"]
+        assert world.gauge("guard_tripped", guard="daily_loss") == 0
 
 
 async def test_a_person_releases_a_guard_within_a_minute_and_it_measures_anew() -> None:

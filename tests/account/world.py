@@ -15,6 +15,7 @@ from bot.exchange.matching import Engine, Settings
 from bot.exchange.matching.records import NewOrder
 from bot.exchange.paper import PaperTrading
 from bot.messages import BotEvent, ExitPlan, GuardsChanged, GuardState, Position, PositionChanged, PositionStatus, Side
+from bot.metrics import Metrics
 from bot.strategy.guards import Track, rules_of
 from bot.streams import Activity, Overflow, Stream
 from bot.venue import Worth
@@ -76,6 +77,7 @@ class World:
         self.activity = Activity()
         self.inbox: Stream[GuardsMessage] = Stream("account", 1_000, Overflow.HALT, self.activity)
         self.news: list[GuardsNews] = []
+        self.metrics = Metrics()
         self.engine.step(NOON)
         self.price(50_000)
 
@@ -95,6 +97,7 @@ class World:
             lambda: self.ledger,
             self.clock,
             self.news.append,
+            self.metrics,
         )
         async with anyio.create_task_group() as group:
             await group.start(actor.run)
@@ -142,6 +145,9 @@ class World:
 
     def tripped(self) -> list[str]:
         return [trip.guard for trip in self.state.tripped]
+
+    def gauge(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
 
     def events(self) -> list[str]:
         return [news.name for news in self.news if isinstance(news, BotEvent)]

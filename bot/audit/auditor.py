@@ -107,7 +107,8 @@ class Auditor:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         left = await self._store.expectations()
         if left is not None:
-            self._expectations = msgspec.structs.replace(self._expectations, audited_until=left.audited_until)
+            until = left.up_since - left.up_since % DAY_MS if left.audited_until is None else left.audited_until
+            self._expectations = msgspec.structs.replace(self._expectations, audited_until=until)
         await self._store.expect(self._expectations)
         async with anyio.create_task_group() as group:
             group.start_soon(self._alarm.run, self._ring)

@@ -168,7 +168,7 @@ def _standing(tally: Tally, expected: Expected) -> Iterator[Finding]:
 
 
 def _categories(tally: Tally, expected: Expected) -> Iterator[Finding]:
-    """A category has few values and may stand still for a day; not for days, and it may not be null."""
+    """A category has few values and may stand still for a day, best not at 0; not for days, and it may not be null."""
     days: defaultdict[tuple[str, str], dict[int, ColumnTally]] = defaultdict(dict)
     for (variant, _, day, name), column in tally.columns.items():
         if name in CATEGORIES and column.enough:
@@ -181,6 +181,8 @@ def _categories(tally: Tally, expected: Expected) -> Iterator[Finding]:
         while last - still in columns and columns[last - still].values == columns[last].values:
             still += 1
         value = next(iter(columns[last].values), None)
+        if value and still < CATEGORY_DAYS:
+            continue
         grave = value is None or still >= CATEGORY_DAYS
         yield Finding(
             rule="column_null" if value is None else "column_constant",

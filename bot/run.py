@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bot import logs
 from bot.app import Parts, Session
+from bot.audit.auditor import FINDING
 from bot.config import BotFile, Secrets, read_toml
 from bot.errors import OperatorError
 from bot.forecast.checkpoints import CHECKPOINTS, Loaded, load
@@ -32,7 +33,7 @@ from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
 from bot.research.report import print_report, write_report
-from bot.research.run_facts import RunFacts, max_drawdown
+from bot.research.run_facts import RunFacts, audit_words, max_drawdown
 from bot.strategy import exits
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
@@ -213,6 +214,7 @@ async def _facts(
         trades=tuple(await queries.closed_positions()),
         still_open=tuple(await parts.store.load_open_positions()),
         interrupted=session.interrupted,
+        audit=audit_words((event.severity, event.detail) for event in reversed(await queries.events(100_000, FINDING))),
         model=f"{loaded.description.checkpoint} ({loaded.description.licence})",
         market=options.market.describe() if options.venue == REPLAY else options.venue,
     )

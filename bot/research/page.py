@@ -10,9 +10,9 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from bot.clock import HOUR_MS, MINUTE_MS
-from bot.messages import Position, Side
+from bot.messages import Position, Severity, Side
 from bot.research.charts import equity_chart, groups_chart, signals_chart, spread_chart
-from bot.research.run_facts import Group, RunFacts, exit_reason, grouped, profit_factor
+from bot.research.run_facts import AuditWord, Group, RunFacts, exit_reason, grouped, profit_factor
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -36,6 +36,7 @@ def page(facts: RunFacts) -> str:
         spread=spread_chart([trade.net_pnl for trade in trades]),
         variants=_variants(grouped(trades, lambda trade: trade.variant)),
         trades=_trades(trades),
+        audit=_audit(facts.audit),
         footer=_footer(facts),
     )
 
@@ -101,6 +102,21 @@ def _variants(groups: Mapping[str, Group]) -> str:
         for name, group in groups.items()
     )
     return _table("variants", ("Variant", "Trades", "Won", "Gross", "Fees", "Funding", "Net"), {0}, rows)
+
+
+def _audit(found: tuple[AuditWord, ...]) -> str:
+    if not found:
+        return '<div class="empty">Nothing was found.</div>'
+    tones = {Severity.ERROR: "down", Severity.WARNING: "", Severity.INFO: "soft"}
+    rows = (
+        [
+            f'<span class="{tones[one.severity]}">{one.severity.value}</span>',
+            *map(_words, (one.rule, one.subject, one.words)),
+            str(one.times),
+        ]
+        for one in found
+    )
+    return _table("audit", ("Severity", "Rule", "Subject", "Finding", "Days"), {0, 1, 2, 3}, rows)
 
 
 def _trades(trades: tuple[Position, ...]) -> str:

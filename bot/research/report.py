@@ -12,6 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from bot.messages import Severity
 from bot.research.page import page
 from bot.research.run_facts import NO_EDGE, RunFacts, exit_reason, grouped, max_drawdown, profit_factor
 from bot.research.run_facts import as_json as report_keys
@@ -19,6 +20,7 @@ from bot.research.run_facts import as_json as report_keys
 __all__ = ["NO_EDGE", "RunFacts", "max_drawdown", "print_report", "write_report"]
 
 MOST_REASONS = 6
+MOST_FINDINGS = 8
 TWO_COLUMNS = 100  # a narrower console gets one
 
 
@@ -45,6 +47,8 @@ def print_report(console: Console, facts: RunFacts) -> None:
         parts.append(_by_symbol(facts))
     if facts.still_open:
         parts.append(_still_open(facts))
+    if any(one.severity is not Severity.INFO for one in facts.audit):
+        parts.append(_audit(facts))
     parts.append(Text(facts.note, style="italic"))
     console.print()
     console.print(Rule(Text(_title(facts), style="bold"), align="left"))
@@ -99,6 +103,8 @@ def _checks(facts: RunFacts) -> Table:
     compared = "yes" if equal else "NO"
     table.add_row("ledger equals the venue's", _verdict(compared if facts.ledger_checks else "not compared", equal))
     table.add_row("restarts", str(facts.restarts))
+    errors = sum(one.severity is Severity.ERROR for one in facts.audit)
+    table.add_row("errors in the audit", _verdict(str(errors), not errors))
     return table
 
 
@@ -141,6 +147,19 @@ def _by_symbol(facts: RunFacts) -> Table:
         net = Text(f"{group.net_pnl:+,.2f}", style=_tone(group.net_pnl))
         money = (f"{value:+,.2f}" for value in (group.gross_pnl, -group.fees, group.funding))
         table.add_row(symbol, str(group.trades), f"{group.won / group.trades:.0%}", *money, net)
+    return table
+
+
+def _audit(facts: RunFacts) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Audit")
+    table.add_column("")
+    found = [one for one in facts.audit if one.severity is not Severity.INFO]
+    for one in found[:MOST_FINDINGS]:
+        style = "bold red" if one.severity is Severity.ERROR else "yellow"
+        table.add_row(Text(one.subject, style=style), Text(one.words, overflow="fold"))
+    if len(found) > MOST_FINDINGS:
+        table.add_row("", Text(f"and {len(found) - MOST_FINDINGS} more in report.json", style="dim"))
     return table
 
 

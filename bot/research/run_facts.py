@@ -1,20 +1,47 @@
 """What is known of a finished run, and the figures that follow from it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from bot.clock import DAY_MS
-from bot.messages import Position
+from bot.messages import Position, Severity
 
+GRAVEST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 Equity = Sequence[tuple[int, Decimal]]
 
 NO_EDGE = (
     "A replay on a small model proves the machinery, not an edge. Nothing here says that trading it live would earn."
 )
+
+
+class AuditWord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the audit found, the gravest word of it and the last."""
+
+    rule: str
+    severity: Severity
+    subject: str
+    words: str
+    times: int
+
+
+def audit_words(told: Iterable[tuple[Severity, Mapping[str, Any]]]) -> tuple[AuditWord, ...]:
+    """Findings (oldest first) by rule and subject, the gravest first; the same one is told of each day it lasts."""
+    found: dict[tuple[str, str], AuditWord] = {}
+    for severity, detail in told:
+        key = str(detail["rule"]), str(detail["subject"])
+        before = found.get(key)
+        found[key] = AuditWord(
+            rule=key[0],
+            subject=key[1],
+            words=str(detail["words"]),
+            severity=severity if before is None else min(severity, before.severity, key=GRAVEST_FIRST.index),
+            times=1 if before is None else before.times + 1,
+        )
+    return tuple(sorted(found.values(), key=lambda one: (GRAVEST_FIRST.index(one.severity), one.rule, one.subject)))
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +73,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool = False  # stopped by hand before the end
     model: str = ""  # what forecast
     market: str = ""  # what was played
+    audit: tuple[AuditWord, ...] = ()
     note: str = NO_EDGE
 
     @property
@@ -129,7 +157,7 @@ def as_json(facts: RunFacts) -> dict[str, Any]:
         "venue started_at ended_at simulated_days symbols variants signals orders entries_filled exits fees funding "
         "net_pnl max_drawdown naked_seconds ledger_equal restarts wall_seconds"
     )
-    extra = "ledger_checks interrupted refusals starting_balance model market note"
+    extra = "ledger_checks interrupted refusals starting_balance model market audit note"
     told = {name: getattr(facts, name) for name in f"{promised} {extra}".split()}
     return told | {
         "by_symbol": grouped(facts.trades, lambda trade: trade.symbol),

@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-decide format install clean
+.PHONY: help run test lint bench bench-decide bench-model format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/variants/ on a generated market'
@@ -20,7 +20,8 @@ help: ## list what can be made
 	@echo '              VARIANTS="FILE.toml ..." trades other variants'
 	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
 	@echo 'make lint     the same without the tests'
-	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide'
+	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
+	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
 	@echo 'make format   let ruff format and fix'
 	@echo 'make install  install only'
 	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
@@ -67,7 +68,7 @@ lint: $(VENV)/.tested
 	@echo '== ruff format --check'
 	@$(BIN)/ruff format --check .
 	@echo '== mypy --strict'
-	@$(BIN)/mypy bot plugins
+	@$(BIN)/mypy bot plugins benchmarks
 	@echo '== import contracts'
 	@$(BIN)/lint-imports
 
@@ -75,10 +76,13 @@ test: lint
 	@echo '== tests'
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: bench-decide
+bench: bench-decide bench-model
 
 bench-decide: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.decide $(ARGS)
+
+bench-model: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.model $(ARGS)
 
 format: $(VENV)/.tested
 	@$(BIN)/ruff check --fix .
@@ -86,4 +90,4 @@ format: $(VENV)/.tested
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find bot plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bot plugins benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

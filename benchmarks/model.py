@@ -158,13 +158,15 @@ def accuracies(bench: Bench) -> None:
     bench.tables["accuracy"] = compare_dtypes({bench.name: bench.directory, "nano": None}, sources, HORIZON)
 
 
-def attempts(bench: Bench) -> None:
+def attempts(bench: Bench, *, compiled: bool) -> None:
     bench.say("what was tried")
     tried = Tried(bench.engine, bench.batches, HORIZON, bench.rounds)
     tried.threads()
     tried.flip()
     tried.attention()
     tried.float32(load(bench.name, bench.directory, dtype="float32").engine)
+    if compiled:
+        tried.compiled(bench.package)
     tried.int8(bench.package, bench.products)
     bench.tables["tried"] = tried.table()
 
@@ -178,6 +180,7 @@ def main(
         Path | None, typer.Option(help="Recordings, SYMBOL-1h.parquet, to compare the precisions on.")
     ] = None,
     bot: Annotated[bool, typer.Option(help="Also run a whole bot, for its memory.")] = True,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also try the package's torch.compile: minutes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of tables.")] = False,
 ) -> None:
     """Measure the model room and write STATE/bench/model.json."""
@@ -191,7 +194,7 @@ def main(
     if bot:
         process(bench, state / "bench" / "run")
     accuracies(bench)
-    attempts(bench)
+    attempts(bench, compiled=compiled)
     report = Report(
         name="model",
         command=f"python -m benchmarks.model --size {size} --rounds {rounds}",
@@ -223,7 +226,7 @@ def _products(counted: tuple[Shape, ...], seconds: float, dtype: torch.dtype) ->
         title="The matrix products that are the yardstick",
         columns=("product", "rows", "inputs", "outputs", "times", "GFLOP"),
         rows=(*rows, ("all", None, None, None, None, total / 1e9)),
-        notes=(f"at best {total / seconds / 1e9:.0f} GFLOP/s in {str(dtype).removeprefix('torch.')}",),
+        notes=(f"at best {total / seconds / 1e9:.0f} GFLOP/s in {name_of(dtype)}",),
     )
 
 

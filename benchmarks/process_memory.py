@@ -17,7 +17,7 @@ def tier() -> TierTemplate:
     return TierTemplate(
         name="{tier}",
         checkpoint="active",
-        threshold_pct=0.5,
+        threshold_pct=4.0,
         margin_usdt=50,
         leverage=2,
         max_positions_per_symbol=1,

@@ -13,6 +13,7 @@ from benchmarks.package import Package
 from benchmarks.products import Products
 from benchmarks.report import Cell, Table
 from benchmarks.timing import interleave, quotient
+from bot.clock import Stopwatch
 from bot.forecast.engine import Engine
 from bot.messages import Floats
 
@@ -106,6 +107,20 @@ class Tried:
         note = f"the products alone, inputs quantised on the way, against {name_of(self._engine.dtype)}"
         self._measure("int8 weights and inputs", quick.run, products.run, agreement, note)
 
+    def compiled(self, package: Package) -> None:
+        """The package's own default. Takes minutes; `package` is compiled from then on."""
+
+        def case() -> object:
+            return package.one_batch(self._batches[0], self._horizon)
+
+        before = interleave({"package": case}, self._rounds)["package"]
+        package.module.forward = torch.compile(package.module.forward)
+        warm_up = Stopwatch()
+        case()
+        note = f"the package's batch with its torch.compile, against without; {warm_up.seconds:.0f} s to warm up"
+        after = interleave({"package": case}, self._rounds)["package"]
+        self._add("torch.compile", after, before, None, note)
+
     def _measure(
         self,
         what: str,
@@ -115,9 +130,13 @@ class Tried:
         note: str,
     ) -> None:
         taken = interleave({"case": case, "usual": usual}, self._rounds)
+        self._add(what, taken["case"], taken["usual"], agreement, note)
+
+    def _add(
+        self, what: str, took: Sequence[float], usual: Sequence[float], agreement: Agreement | None, note: str
+    ) -> None:
         found = agreement.cells[1:] if agreement is not None else (None,) * (len(accuracy.COLUMNS) - 1)
-        milliseconds = statistics.median(taken["case"]) * 1e3
-        self._rows.append((what, milliseconds, quotient(taken["case"], taken["usual"]), *found, note))
+        self._rows.append((what, statistics.median(took) * 1e3, quotient(took, usual), *found, note))
 
     def _pass(self) -> None:
         self._engine.forecast(self._batches[0], self._horizon)

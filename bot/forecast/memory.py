@@ -42,16 +42,20 @@ def resident_bytes() -> int:
 
 
 def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
-    """At most what an engine's weights take while they are loaded: the layers' matrices in `dtype`, all else float32,
-    and the one tensor of the file that is being copied, with its test for NaN."""
-    sizes = {name: math.prod(shape) for name, shape in layout(spec).items()}
-    held = sum(size * (dtype.itemsize if name.startswith("stacked_xf") else 4) for name, size in sizes.items())
+    """What an engine's weights take while they are loaded: the layers' matrices in `dtype`, all else float32, of the
+    heads the rows of the first `max_horizon` steps; and the one tensor of the file that is being copied."""
+    held = 0
+    for name, shape in layout(spec).items():
+        size = math.prod(shape)
+        if name.startswith("output_projection_") and ".hidden_layer." not in name:
+            size = size // shape[0] * min(shape[0], spec.max_horizon * spec.channels)
+        held += size * (dtype.itemsize if name.startswith("stacked_xf") else 4)
     return held + copy_bytes(spec)
 
 
 def copy_bytes(spec: ModelSpec) -> int:
-    """What going through a mapped file of full weights holds at a time: its largest tensor, and a mask of it."""
-    return 5 * max(math.prod(shape) for shape in layout(spec).values())
+    """What going through a mapped file of full weights holds at a time: its largest tensor, and a copy of it."""
+    return 8 * max(math.prod(shape) for shape in layout(spec).values())
 
 
 def pass_bytes(spec: ModelSpec, series: int, patches: int) -> int:

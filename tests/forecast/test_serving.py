@@ -390,7 +390,7 @@ def test_the_resident_memory_is_the_processs_own() -> None:
     assert taken.sum() > 0
 
 
-def test_the_200m_in_bfloat16_is_estimated_near_what_it_takes() -> None:
-    """231M parameters, 197M of them in the layers' matrices."""
-    assert 500 * MB < weights_bytes(SPEC_200M, torch.bfloat16) < 700 * MB
-    assert 920 * MB < weights_bytes(SPEC_200M, torch.float32) < 1_000 * MB
+def test_what_the_200m_takes_is_estimated_near_what_was_measured() -> None:
+    """460 MB in bfloat16 from the start of `load` to its peak."""
+    assert 460 * MB < weights_bytes(SPEC_200M, torch.bfloat16) < 600 * MB
+    assert 850 * MB < weights_bytes(SPEC_200M, torch.float32) < 1_000 * MB

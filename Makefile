@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in $(PYTHONS); do "$$p" -c 'import sys; sys.exit(sys.ver
 	&& { command -v "$$p"; break; }; done)
 # TORCH_INDEX: an index of CPU builds of torch. The build on PyPI for Linux x86-64 brings several GB of CUDA with it.
 TORCH_INDEX ?=
-VARIANTS ?= deploy/variants
+VARIANTS ?= deploy/demo
 ARGS ?=
 
 VENV := .venv
@@ -15,9 +15,9 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 .PHONY: help run test lint bench bench-decide bench-model format install clean
 
 help: ## list what can be made
-	@echo 'make run      install into $(VENV) and replay the variants in deploy/variants/ on a generated market'
+	@echo 'make run      install into $(VENV) and replay the variants in deploy/demo/ on a generated market'
 	@echo '              ARGS="--bars DIR --from 2025-03-01 --to 2025-03-31" replays recordings instead'
-	@echo '              VARIANTS="FILE.toml ..." trades other variants'
+	@echo '              VARIANTS="FILE.toml ..." trades other variants; VARIANTS=deploy/variants the whole book'
 	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
 	@echo 'make lint     the same without the tests'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'

@@ -46,6 +46,12 @@ def test_the_book_is_eleven_variants_on_42_coins_and_two_that_are_disabled(book:
     assert set(symbols) <= set(known_instruments())
 
 
+def test_the_demo_has_a_variant_of_every_tier() -> None:
+    demo = load_variants([DEPLOY / "demo"], shipped().plugins, 44)
+    assert sorted(variant.tier for variant in demo) == sorted(shipped().plugins.tiers)
+    assert {symbol for variant in demo for symbol in variant.symbols} <= set(known_instruments())
+
+
 def test_stops_and_targets_are_those_of_the_book(book: dict[str, Variant]) -> None:
     pairs = {name: (variant.exits.stop_pct, variant.exits.target_pct) for name, variant in book.items()}
     assert {name: pairs[name] for name in MAJORS} == {name: (stop, stop) for name, stop in MAJORS.items()}

@@ -93,9 +93,11 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
     a, b = raw.a.to(device, torch.float32), raw.b.to(device, torch.float32) * scale
     gain = None
     if raw.magnitude is not None:
-        cross = torch.cat([matrix.times(a.to(dtype)).t() for matrix in matrices]).float()
+        inputs, upright = a.to(dtype), b.t().contiguous()  # (rank, out): sums over few columns are slow
+        cross = torch.cat([matrix.times(inputs) for matrix in matrices], dim=1).float()
         squares = torch.cat([matrix.squares for matrix in matrices])
-        norm = (squares + ((2 * cross + b @ (a @ a.t())) * b).sum(dim=1)).clamp(min=0.0).sqrt()
+        norm = torch.addmm(cross, a @ a.t(), upright, beta=2).mul_(upright).sum(dim=0)
+        norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
     return Delta(a=a.to(dtype), b=b, gain=gain)

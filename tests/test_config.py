@@ -74,7 +74,8 @@ def test_a_short_variant_file_is_completed_with_defaults(tmp_path: Path) -> None
         (
             "[exits]\nstop_prct = 1",
             'key exits.stop_prct is unknown; did you mean "stop_pct"? allowed here: stop_pct, target_pct, '
-            "trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_minutes",
+            "trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_minutes, "
+            "red_after_minutes, close_at_session_end",
         ),
         (
             "[zzz]",

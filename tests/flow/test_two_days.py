@@ -5,12 +5,22 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from bot.config import CostsTable
+from bot.exchange.simulator.generator import GeneratedMarket
+from bot.exchange.simulator.server import market_of
+from bot.messages import Bars, Signal
+from bot.replay import MarketOptions
+from bot.strategy.counterfactual import costs_of, pursue, pursuit_of
+from bot.strategy.follow import Costs, FollowStatus, Path, follow
+from bot.strategy.recheck import disagreements
 from tests.flow.journeys import Journey
 from tests.flow.processes import remove, run, simulator
 from tests.flow.variants import busy, write
+from tests.strategy.judges import JUDGES
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 
@@ -188,7 +198,7 @@ def test_no_row_lacks_a_value_that_is_due(journey: Journey) -> None:
             assert (row["quantity"] is not None, row["entry_price"] is not None) == (True, limit)
             assert row["decision_reason"] == "allowed"
         else:
-            assert row["fill_status"] is None
+            assert row["fill_status"] in (None, "cf_filled", "cf_expired")
 
 
 def test_every_entry_has_its_outcome_in_its_row(journey: Journey) -> None:
@@ -230,9 +240,91 @@ def test_the_days_are_summed_up(journey: Journey) -> None:
 
 def test_nothing_went_wrong_on_the_way(journey: Journey) -> None:
     rows = journey.left.rows("SELECT name, detail FROM bot.bot_events WHERE severity <> 'info'")
-    assert {row["name"] for row in rows} <= {"order_rejected"}
+    assert {row["name"] for row in rows} <= {"order_rejected", "audit_finding", "guard_tripped", "guard_released"}
     expected = ("-2021", "-4016")  # a stop that was passed at once, a limit too far from the mark
-    assert all(row["detail"]["error"].startswith(expected) for row in rows)
+    rejected = [row["detail"]["error"] for row in rows if row["name"] == "order_rejected"]
+    assert all(error.startswith(expected) for error in rejected)
+    assert {row["detail"]["rule"] for row in rows if row["name"] == "audit_finding"} <= {"filter_never_vetoes"}
+
+
+@pytest.fixture(scope="module")
+def signals(journey: Journey) -> list[Signal]:
+    return [msgspec.convert(row, Signal) for row in journey.signals]
+
+
+def test_every_decision_follows_from_its_row_alone(signals: list[Signal]) -> None:
+    assert [wrong for signal in signals for wrong in disagreements(signal, JUDGES)] == []
+
+
+@pytest.fixture(scope="module")
+def played() -> dict[str, Bars]:
+    """The very market that the run was played on: the finest bars of the same seed."""
+    options = MarketOptions(days=DAYS, seed=5, profile="stress").options(SYMBOLS, "1", 0, until_stdin_closes=False)
+    market = market_of(options)
+    assert isinstance(market, GeneratedMarket)
+    return {symbol: market.bars[symbol, 5 * MINUTE_MS] for symbol in SYMBOLS}
+
+
+def test_following_an_entered_signal_gives_what_really_came_of_it(
+    journey: Journey, signals: list[Signal], played: dict[str, Bars]
+) -> None:
+    """On the same bars, walked as the simulator plays them: every fill, every reason, every price but where the entry's
+    own print had passed the stop already (the bot was out at the print, a followed one is out at its stop)."""
+    positions = {row["position_id"]: row for row in journey.positions}
+    costs = Costs(maker_fee=0.0002, taker_fee=0.0005, slippage=0.0001)
+    compared, beyond = 0, 0
+    for signal in signals:
+        pursuit = pursuit_of(signal)
+        if signal.decision != "enter" or pursuit is None:
+            continue
+        position = positions[signal.signal_id]
+        found = follow(pursuit.trial, played[signal.symbol], costs, Path.PLAYED)
+        if position["closed_at"] is None:
+            assert found.status is FollowStatus.OPEN
+            continue
+        if not position["filled"]:
+            assert found.status is FollowStatus.EXPIRED
+            continue
+        assert found.exit_reason == position["exit_reason"]
+        assert found.fill_price == pytest.approx(float(position["entry_price"]), rel=1e-4)
+        compared += 1
+        if found.exit_price != pytest.approx(float(position["exit_price"]), rel=2e-4):
+            assert (found.exit_reason, found.fill_at) == ("stop_loss", found.exit_at)
+            beyond += 1
+    assert compared > 300
+    assert beyond < 0.04 * compared
+
+
+def test_refused_signals_are_followed_to_what_would_have_been_their_end(
+    signals: list[Signal], played: dict[str, Bars]
+) -> None:
+    costs, followed = costs_of(CostsTable()), 0
+    for signal in signals:
+        pursuit = None if signal.decision == "enter" else pursuit_of(signal)
+        if pursuit is None:
+            continue
+        outcome = pursue(pursuit, played[signal.symbol], costs)
+        if signal.fill_status is None:
+            assert outcome is None or pursuit.due_at > signals[-1].cycle_at - 6 * HOUR_MS
+            continue
+        assert outcome is not None
+        assert (signal.fill_status, signal.exit_reason) == (outcome.fill_status, outcome.exit_reason)
+        assert (signal.fill_price, signal.exit_price, signal.net_pnl) == (
+            outcome.fill_price,
+            outcome.exit_price,
+            outcome.net_pnl,
+        )
+        followed += 1
+    assert followed > 500
+
+
+def test_each_day_was_audited(journey: Journey) -> None:
+    spans = journey.left.rows("SELECT detail FROM bot.bot_events WHERE name = 'audit_done' ORDER BY id")
+    started = journey.report["started_at"]
+    assert [(row["detail"]["since_at"], row["detail"]["until_at"]) for row in spans] == [
+        (started + day * DAY_MS, started + (day + 1) * DAY_MS) for day in range(DAYS)
+    ]
+    assert journey.report["audit"] == [one for one in journey.report["audit"] if one["severity"] != "error"]
 
 
 def test_the_report_has_its_keys(journey: Journey) -> None:

@@ -73,7 +73,7 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
         if not self.alone.filled:
             return "no result yet"
         if self.alone.filled < ENOUGH:
-            return f"only {self.alone.filled} results"
+            return "only 1 result" if self.alone.filled == 1 else f"only {self.alone.filled} results"
         mean, error = self.alone.mean, self.alone.error
         if mean is not None and error is not None and abs(mean) < SURE * error:
             return "within chance"

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from bot.messages import ExitPlan, Position, PositionStatus, Side
+from bot.messages import ExitPlan, Position, PositionStatus, Severity, Side
 from bot.research.report import NO_EDGE, RunFacts, max_drawdown, print_report, write_report
-from bot.research.run_facts import grouped, profit_factor, thinned
+from bot.research.run_facts import audit_words, grouped, profit_factor, thinned
 
 START = 1_740_787_200_000  # 2025-03-01
 SYMBOLS = {"BTCUSDT": 85_000.0, "ETHUSDT": 2_200.0, "SOLUSDT": 140.0, "DOGEUSDT": 0.2}
@@ -290,3 +290,29 @@ def test_what_nobody_measured_is_not_called_good() -> None:
     text = console.export_text()
     assert re.search(r"seconds without a stop +not measured", text)
     assert re.search(r"ledger equals the venue's +not compared", text)
+
+
+def test_what_the_audit_found_is_told_once_with_its_gravest_word(tmp_path: Path) -> None:
+    def told(severity: Severity, subject: str, words: str) -> tuple[Severity, dict[str, object]]:
+        return severity, {"rule": "column_null", "subject": subject, "words": words, "rows": 48}
+
+    found = audit_words(
+        [
+            told(Severity.WARNING, "BTC cat_trend", "null on the first day"),
+            told(Severity.ERROR, "BTC cat_trend", "null on the second day"),
+            told(Severity.WARNING, "BTC cat_trend", "null on the third <day>"),
+            told(Severity.INFO, "ETH rsi", "had nothing against it"),
+        ]
+    )
+    assert [(one.subject, one.severity, one.times) for one in found] == [
+        ("BTC cat_trend", "error", 3),
+        ("ETH rsi", "info", 1),
+    ]
+    facts = msgspec.structs.replace(run_facts(), audit=found)
+    write_report(tmp_path, facts)
+    assert json.loads((tmp_path / "report.json").read_text())["audit"][0]["words"] == "null on the third <day>"
+    text = " ".join(outline(tmp_path / "report.html").words)
+    assert "Audit of the signal log" in text
+    assert "null on the third <day>" in text
+    assert re.search(r"errors in the audit +1\b", printed(facts))
+    assert "had nothing against it" not in printed(facts), "an info is in the files"

@@ -41,7 +41,7 @@ async def test_refused_signals_are_followed_once_their_time_is_over(refused: lis
         early = {one.signal_id for one in world.outcomes()}
         at = {signal.signal_id: signal.cycle_at for signal in refused}
         assert early
-        assert max(at[one] for one in early) <= MONDAY + 6 * HOUR_MS + ROUND, "an hour to fill, four to hold, one for the last bar"
+        assert max(at[one] for one in early) <= MONDAY + 6 * HOUR_MS + ROUND, "1 h to fill, 4 to hold, 1 for a bar"
         await world.go_to(MONDAY + 2 * DAY_MS + 12 * HOUR_MS)
     candidates = [signal for signal in refused if signal.quantity is not None]
     assert len(world.outcomes()) == len(candidates) > 20

@@ -14,6 +14,7 @@ from bot.forecast.network import ModelSpec
 
 EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
 MAX_TIMESCALE = 10_000.0  # timesfm.torch.transformer.RotaryPositionalEmbedding
+FEW_PATCHES = 8  # up to so many, `_attend` is faster than torch's fused attention: 0.7 against 3.3 ms at 6
 LOG2_E = 1.442695041  # timesfm.torch.transformer.PerDimScale
 POINT, SPREAD = "output_projection_point", "output_projection_quantiles"
 
@@ -128,10 +129,8 @@ class Trunk:
             whole = whole.view(series, -1, 3 * heads, self._spec.head_dims)
             both = _rotate(whole[:, :, : 2 * heads], cos, sin)
             query, key, value = both[:, :, :heads], both[:, :, heads:], whole[:, :, 2 * heads :]
-        mixed = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=not last_only, scale=1.0
-        )
-        return self._linear(mixed.transpose(1, 2).reshape(-1, dims), index, "out", groups, series)
+        mixed = _attend(query, key, value)
+        return self._linear(mixed.reshape(-1, dims), index, "out", groups, series)
 
     def _linear(
         self,
@@ -201,5 +200,32 @@ def _rotate(inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Normalise and rotate each head, in place; (series, patches, heads, head_dims)."""
     half = inputs.shape[-1] // 2
     inputs *= _inverse_rms(inputs)
-    swapped = torch.cat([inputs[..., half:], inputs[..., :half]], dim=-1)
+    swapped = torch.empty(inputs.shape, device=inputs.device)  # twice as fast as torch.cat of a view
+    swapped[..., :half].copy_(inputs[..., half:])
+    swapped[..., half:].copy_(inputs[..., :half])
     return inputs.mul_(cos).addcmul_(swapped, sin)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention without a scale; the queries are those of the newest patches.
+
+    (series, patches, heads, head_dims) each -> the shape of `query`. Over few patches a product of matrices is mostly
+    overhead, so on a CPU one key after another meets all queries that may see it.
+    """
+    if key.shape[1] > FEW_PATCHES or key.is_cuda:
+        whole = query.shape[1] == key.shape[1]
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=whole, scale=1.0).transpose(1, 2)
+    series, asking, heads, _ = query.shape
+    patches = range(key.shape[1])
+    sees = [slice(max(patch + asking - len(patches), 0), None) for patch in patches]  # the queries that may see it
+    scores = torch.full((len(patches), series, asking, heads), -torch.inf)
+    room = torch.empty(query.shape)
+    for patch in patches:
+        products = torch.mul(query[:, sees[patch]], key[:, patch : patch + 1], out=room[:, sees[patch]])
+        torch.sum(products, dim=-1, out=scores[patch, :, sees[patch]])
+    shares = scores.softmax(dim=0)[..., None]
+    mixed = torch.mul(shares[0], value[:, :1], out=room)
+    for patch in patches[1:]:
+        mixed[:, sees[patch]].addcmul_(shares[patch, :, sees[patch]], value[:, patch : patch + 1])
+    return mixed

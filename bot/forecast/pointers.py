@@ -16,6 +16,7 @@ POINTER_LIMIT = 1_000_000  # bytes
 HISTORY_LIMIT = 200  # activations that can be rolled back
 
 Identity = tuple[int, int, int]  # inode, size, time of change: of a file that is only ever replaced
+UNREADABLE: Identity = (0, 0, 0)  # unlike any file's, so that whoever compares looks and is told why by `read`
 
 
 class Activation(Record, frozen=True, kw_only=True):
@@ -38,6 +39,8 @@ def identity(directory: Path, tier: str) -> Identity | None:
         told = os.stat(directory / tier / POINTER)
     except FileNotFoundError:
         return None
+    except OSError:
+        return UNREADABLE
     return told.st_ino, told.st_size, told.st_mtime_ns
 
 

@@ -88,10 +88,13 @@ def find(directory: Path, tier: str, checkpoint: str) -> Found:
     check_name("tier", tier)
     check_name("checkpoint", checkpoint)
     folder = directory / tier / checkpoint
-    if not folder.is_dir():
-        known = ", ".join(names(directory, tier)) or "none"
-        raise ModelRefused(f"{folder}: there is no checkpoint {checkpoint!r} of tier {tier}; there are: {known}")
-    return Found(tier=tier, id=checkpoint, folder=folder, manifest=read_manifest(folder))
+    try:
+        if not folder.is_dir():
+            known = ", ".join(names(directory, tier)) or "none"
+            raise ModelRefused(f"{folder}: there is no checkpoint {checkpoint!r} of tier {tier}; there are: {known}")
+        return Found(tier=tier, id=checkpoint, folder=folder, manifest=read_manifest(folder))
+    except OSError as error:
+        raise ModelRefused(f"{error.filename}: {error.strerror}; let the bot's user read it") from None
 
 
 def names(directory: Path, tier: str) -> Iterator[str]:

@@ -73,6 +73,10 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     resident: str  # their id
     inputs: InputStats | None
 
+    def is_stale(self) -> bool:
+        """Whether weights that are read again at each swap are no longer those that were verified."""
+        return self.resident == self.id and not self.weights.unchanged()
+
 
 class Serving:
     """The `Forecaster` over one engine: all adapters stay beside the base, one full set of weights is resident.
@@ -187,7 +191,7 @@ class Serving:
             return self._on_base
         found = find(self._directory, tier, name)
         known = self._ready.pop(found.serves_as, None)
-        if known is None or known.manifest != found.manifest:
+        if known is None or known.manifest != found.manifest or known.is_stale():
             known = self._load(found)
         self._ready[found.serves_as] = known
         self._let_go(known.id)

@@ -127,7 +127,8 @@ def place(name: str) -> tuple[str, int, str, str]:
 
 
 def _check_coverage(adapter: RawAdapter, manifest: CheckpointManifest, layers: int) -> None:
-    expected = {(layer, target) for layer in manifest.layers or range(layers) for target in manifest.targets}
+    changed = range(layers) if manifest.layers is None else manifest.layers
+    expected = {(layer, target) for layer in changed for target in manifest.targets}
     missing, surplus = sorted(expected - adapter.tensors.keys()), sorted(adapter.tensors.keys() - expected)
     for word, found in (("no tensors", missing), ("tensors that the manifest does not name", surplus)):
         if found:

@@ -166,13 +166,20 @@ class WeightsFile(msgspec.Struct, frozen=True, kw_only=True):
         return self.identity[2]
 
     def unchanged(self) -> bool:
-        return _identity(self.path) == self.identity
+        """Whether it is still the file that was verified; not where it is gone."""
+        try:
+            return _identity(self.path) == self.identity
+        except OSError:
+            return False
 
     def open(self) -> Mapping[str, Tensor]:
         """Map the weights. ModelRefused where the file is no longer the one that was verified."""
         try:
-            if not self.unchanged():
-                raise ModelRefused(f"{self.path}: the file was changed after it was verified; activate it again")
+            if _identity(self.path) != self.identity:
+                raise ModelRefused(
+                    f"{self.path}: the file was changed after it was verified; activate it again, or start the bot "
+                    "again where it is the base"
+                )
             return open_full(self.path)
         except OSError as error:
             raise ModelRefused(f"{self.path}: {error.strerror}; restore it, or activate another checkpoint") from None
@@ -194,7 +201,7 @@ def state_dict(path: Path) -> dict[str, Tensor]:
     try:
         found: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
-        raise ModelRefused(f"it holds more than tensors, or is broken: {_first_line(error)}") from None
+        raise ModelRefused(f"it holds more than tensors, or is broken: {_told_by_torch(error)}") from None
     except (MemoryError, OverflowError, AssertionError, ArithmeticError) as error:
         raise ModelRefused(f"it is broken: {type(error).__name__}") from None
     for wrapper in WRAPPERS:
@@ -207,7 +214,7 @@ def state_dict(path: Path) -> dict[str, Tensor]:
             raise ModelRefused(f"key {name!r} holds a {type(tensor).__name__}; expected a state dict of tensors")
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise ModelRefused(f"tensor {name} is not a plain tensor in memory")
-    return _without_prefix(found)
+    return _without_prefix({name: tensor.detach() for name, tensor in found.items()})
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -243,5 +250,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def _told_by_torch(error: BaseException) -> str:
+    """What is wrong, without torch's advice to load the file with its code."""
+    *_, fault = str(error).split("WeightsUnpickler error:")
+    return fault.strip().partition("\n")[0][:300]

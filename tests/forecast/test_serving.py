@@ -204,6 +204,19 @@ def test_a_broken_pointer_leaves_what_runs(tmp_path: Path, base: Loaded) -> None
     assert change.after == base.engine.checkpoint
 
 
+def test_a_pointer_that_cannot_be_looked_at_leaves_what_runs(tmp_path: Path, base: Loaded) -> None:
+    activate(tmp_path, base, "a")
+    model = served(tmp_path, base)
+    serves, pointer = model.serving("t1"), tmp_path / "t1" / "active.json"
+    pointer.unlink()
+    pointer.symlink_to(pointer)
+    (change,) = model.refresh()
+    assert change.refused is not None
+    assert str(pointer) in change.refused
+    assert model.serving("t1") == serves
+    assert model.refresh() == []
+
+
 def test_one_tiers_bad_checkpoint_does_not_keep_the_others_from_theirs(tmp_path: Path, base: Loaded) -> None:
     model = served(tmp_path, base)
     activate(tmp_path, base, "a")
@@ -299,6 +312,22 @@ def test_a_full_checkpoint_that_was_changed_under_way_leaves_its_rows_empty_and_
     assert change.refused is not None
     assert f"{path}: the file was changed" in change.refused
     assert change.before == change.after == model.serving("t1")
+
+
+def test_a_full_checkpoint_that_was_put_back_serves_once_it_is_activated_again(tmp_path: Path, base: Loaded) -> None:
+    path = make_full(tmp_path, base, "f") / WEIGHTS
+    activate(tmp_path, base, "f")
+    model = served(tmp_path, base, t1="active", t2="base")
+    before = ahead(model, "t1")
+    ahead(model, "t2")
+    whole = path.read_bytes()
+    path.unlink()
+    assert np.isnan(ahead(model, "t1")).all()
+    path.write_bytes(whole)
+    activate(tmp_path, base, "f")
+    model.refresh()
+    np.testing.assert_array_equal(ahead(model, "t1"), before)
+    assert model.refresh() == []
 
 
 # The ceiling

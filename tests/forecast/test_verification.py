@@ -1,5 +1,6 @@
 """Checkpoints of a tier, verified: every fault is refused by its file's name, and nothing in a file is ever run."""
 
+import errno
 import json
 import os
 import pickle
@@ -235,6 +236,17 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, base: Loaded) -> Non
     assert "a link" in refusal(folder, base)
 
 
+def test_what_may_not_be_read_is_refused(tmp_path: Path, base: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_adapter(tmp_path, base)
+
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)  # what root, who runs the tests here, is never told
+    with pytest.raises(ModelRefused, match=f"{folder / MANIFEST}: Permission denied; let the bot's user read it"):
+        find(tmp_path, "t1", folder.name)
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, base: Loaded) -> None:
     folder = make_adapter(tmp_path, base)
     (folder / ADAPTER).unlink()
@@ -339,9 +351,20 @@ def test_a_pickle_bomb_in_a_pt_file_is_refused_and_not_run(tmp_path: Path, base:
     seal(folder)
     text = refusal(folder, base)
     assert f"{folder / 'best.pt'}: it holds more than tensors" in text
+    assert "Unsupported global" in text
+    assert "set to `False`" not in text, "torch's advice is to run it"
     assert not made.exists()
     pickle.loads(pickle.dumps(Bomb(made)))
     assert made.exists(), "the bomb works where it is run"
+
+
+def test_a_state_dict_of_parameters_is_read_as_plain_tensors(tmp_path: Path, base: Loaded) -> None:
+    folder = make_full(tmp_path, base, file="best.pt")
+    torch.save(dict(random_module(9).named_parameters()), folder / "best.pt")
+    seal(folder)
+    weights = verified(folder, base)
+    assert isinstance(weights, WeightsFile)
+    assert not any(tensor.requires_grad for tensor in weights.open().values())
 
 
 def test_a_bare_pickle_and_a_compressed_archive_are_refused(tmp_path: Path, base: Loaded) -> None:
@@ -430,6 +453,7 @@ def test_tensors_that_are_missing_surplus_misshapen_or_not_finite_are_refused(
         ({"targets": ("qkv_proj", "out", "ff0")}, "tensors that the manifest does not name for layer 0, ff1"),
         ({"layers": (0,)}, "tensors that the manifest does not name for layer 1"),
         ({"layers": (0, 1, 2)}, "no tensors for layer 2"),
+        ({"layers": ()}, "tensors that the manifest does not name for layer 0"),
         ({"method": "lora"}, "lora a, b"),
     ],
 )

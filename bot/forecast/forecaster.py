@@ -90,6 +90,7 @@ class ForecastActor:
     async def _answer(self, requests: Sequence[ForecastRequest]) -> None:
         now = self._clock.now()
         asked = [request for request in requests if request.tier in self._tiers and now <= request.deadline]
+        began_in_time = {request.request_id for request in asked}  # the clock may be set back while the model works
         serving = {tier: self._model.serving(tier) for tier in self._tiers}
         batch = compose(asked, self._model.context, serving, now)
         # No deadline around it: a thread cannot be stopped, so the answer's age is judged when it is there.
@@ -100,7 +101,7 @@ class ForecastActor:
         for request in requests:
             if request.tier not in self._tiers:
                 ready = refuse(request, Refusal.UNKNOWN_TIER)
-            elif self._clock.now() > request.deadline:
+            elif request.request_id not in began_in_time or self._clock.now() > request.deadline:
                 self._tell_stale(request)
                 ready = refuse(request, Refusal.STALE)
             else:

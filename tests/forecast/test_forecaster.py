@@ -364,6 +364,19 @@ async def test_a_request_past_its_deadline_is_refused_without_inference(model: S
     assert talk.answers[1].forecasts
 
 
+async def test_a_clock_that_is_set_back_while_the_model_works_makes_no_late_request_early(model: Serving) -> None:
+    late = request(window(), deadline=NOW - 1)
+    talk = Talk(model, ForecastsDue((late, request(window("ETHUSDT"), request_id=8))))
+
+    def set_back() -> None:
+        talk.clock._now = NOW - 60_000
+
+    model.first = set_back
+    await talk.over()
+    assert talk.reasons() == {"BTCUSDT": "stale"}
+    assert talk.answers[1].forecasts
+
+
 async def test_the_loop_runs_on_while_the_model_works(model: Serving) -> None:
     release, entered = anyio.Event(), anyio.Event()
 

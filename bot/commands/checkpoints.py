@@ -1,6 +1,7 @@
 """The command `checkpoints`: what the registry holds, what serves each tier, and how to change it."""
 
 import getpass
+import os
 import re
 import socket
 from pathlib import Path
@@ -144,7 +145,11 @@ def _base(directory: Path, config: Path) -> Base:
 
 
 def _operator() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number and no name
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _row(directory: Path, tier: str, name: str) -> Row:

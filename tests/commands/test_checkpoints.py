@@ -1,6 +1,7 @@
 """The command `checkpoints` as an operator uses it, from the import to the way back."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,13 @@ def test_where_there_is_nothing_the_list_says_what_runs(say: Say) -> None:
     assert (status, "every tier runs on the base" in out) == (0, True)
     status, out, _ = say("verify")
     assert (status, "no checkpoint to verify" in out) == (0, True)
+
+
+def test_an_operator_without_a_name_is_known_by_number(
+    tmp_path: Path, base: Loaded, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_adapter(tmp_path, base, "a")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)  # as in a container that is given a user of its own
+    assert as_json(say("activate", "t1", "a", "--json"))["by"].startswith("user 54321@")

@@ -56,7 +56,7 @@ class AuditStore(Protocol):
 
     async def returns(self, since: int, until: int) -> Sequence[Returns]: ...
 
-    async def closed_positions(self, since: int, until: int) -> Sequence[Position]: ...
+    async def held_positions(self, since: int, until: int) -> Sequence[Position]: ...
 
     async def fired(self, since: int, until: int) -> Mapping[tuple[str, str], int]: ...
 
@@ -200,14 +200,14 @@ class Auditor:
 
     async def _missed(self, since: int, until: int) -> list[Missed]:
         by_symbol: defaultdict[str, list[Position]] = defaultdict(list)
-        for position in await self._store.closed_positions(since, until):
+        for position in await self._store.held_positions(since, until):
             by_symbol[position.symbol].append(position)
         missed: list[Missed] = []
         for symbol, positions in by_symbol.items():
             start = min(one.opened_at or one.created_at for one in positions)
             path = await self._bars(self._paths.finest, symbol, start, until)
             if path is not None:
-                missed += [found for one in positions if (found := missed_exit(one, path)) is not None]
+                missed += [found for one in positions if (found := missed_exit(one, path, until)) is not None]
         return missed
 
     async def _drifted(self, newest: Iterable[Signal]) -> list[Drift]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 from rich.text import Text
 
-from bot.clock import DAY_MS, HOUR_MS
+from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
@@ -21,6 +21,7 @@ from bot.strategy.audit import Expectations, Expected, Finding, findings, ordere
 from bot.strategy.drift import drift, drifted
 from bot.strategy.exit_review import Missed, missed_exit, review
 from bot.strategy.tally import Tally
+from bot.venues import REPLAY
 
 LATE_RETURN_MS = 2 * HOUR_MS
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
@@ -34,10 +35,10 @@ def print_audit(days: int, state: Path, config: Path, *, as_json: bool) -> int:
     async def read() -> tuple[list[Finding], int, int]:
         async with read_journal(state, settings.journal, os.environ) as pool:
             rows, venue = AuditRows(pool), await Store(pool).get_fact(VENUE)
-            until = await rows.newest() + 1
-            expectations = await rows.expectations()
-            if expectations is None or until == 1:
+            newest, expectations = await rows.newest(), await rows.expectations()
+            if expectations is None or not newest:
                 raise OperatorError(f"{state}: no signal has been written here yet; nothing to audit")
+            until = end_of_days(venue, newest, SystemClock().now())
             since = until - days * DAY_MS
             return await _found(rows, expectations, BarHistory(state / "bars" / venue), since, until), since, until
 
@@ -49,6 +50,11 @@ def print_audit(days: int, state: Path, config: Path, *, as_json: bool) -> int:
     return int(any(one.severity is Severity.ERROR for one in found))
 
 
+def end_of_days(venue: str, newest: int, now: int) -> int:
+    """Where the days that are audited end: now, so that a bot that has died is found; a replay's with its last row."""
+    return newest + 1 if venue == REPLAY else max(newest + 1, now)
+
+
 async def _found(
     rows: AuditRows, expectations: Expectations, history: BarHistory, since: int, until: int
 ) -> list[Finding]:
@@ -57,20 +63,21 @@ async def _found(
         tally.update(page)
     expected = Expected(symbols=expectations.symbols, since=since, until=until, up_since=expectations.up_since)
     returns = await rows.returns(since, until - expectations.horizon_ms - LATE_RETURN_MS)
-    exits = review(_missed(await rows.closed_positions(since, until), history), await rows.fired(since, until))
+    missed = _missed(await rows.held_positions(since, until), history, until)
+    exits = review(missed, await rows.fired(since, until))
     differing = [drift(one, history.load(one.symbol, HOUR_MS), expectations.context) for one in tally.newest.values()]
     differences = drifted(one for one in differing if one is not None)
     return ordered([*findings(tally, expected, returns), *exits, *differences])
 
 
-def _missed(positions: Iterable[Position], history: BarHistory) -> list[Missed]:
+def _missed(positions: Iterable[Position], history: BarHistory, until: int) -> list[Missed]:
     by_symbol: defaultdict[str, list[Position]] = defaultdict(list)
     for position in positions:
         by_symbol[position.symbol].append(position)
     missed: list[Missed] = []
     for symbol, those in by_symbol.items():
         bars = history.load(symbol, HOUR_MS)
-        missed += [found for one in those if (found := missed_exit(one, bars)) is not None]
+        missed += [found for one in those if (found := missed_exit(one, bars, until)) is not None]
     return missed
 
 

@@ -1,4 +1,4 @@
-"""What the audit asks of the journal: rows by day, refused signals to follow, closed positions, missing returns."""
+"""What the audit asks of the journal: rows by day, refused signals to follow, positions, missing returns."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -26,9 +26,10 @@ _RETURNS = """
 SELECT variant, count(*) FILTER (WHERE actual_return IS NULL) AS missing, count(*) AS rows FROM bot.signal_log
 WHERE bar_close_at >= $1 AND bar_close_at < $2 GROUP BY variant ORDER BY variant
 """
-_CLOSED = """
-SELECT * FROM bot.positions WHERE status = 'closed' AND filled > 0 AND closed_at >= $1 AND closed_at < $2
-ORDER BY closed_at, position_id
+_HELD = """
+SELECT * FROM bot.positions
+WHERE filled > 0 AND opened_at < $2 AND (status <> 'closed' OR (closed_at >= $1 AND closed_at < $2))
+ORDER BY opened_at, position_id
 """
 _FIRED = """
 SELECT variant, exit_reason, count(*) AS count FROM bot.positions
@@ -70,8 +71,9 @@ class AuditRows:
         """Rows of bars that closed in that time, and how many of them lack their return, by variant."""
         return [Returns(**row) for row in await self._pool.fetch(_RETURNS, since, until)]
 
-    async def closed_positions(self, since: int, until: int) -> Sequence[Position]:
-        rows = await self._pool.fetch(_CLOSED, since, until)
+    async def held_positions(self, since: int, until: int) -> Sequence[Position]:
+        """Those that closed in that time, and those that are open still."""
+        rows = await self._pool.fetch(_HELD, since, until)
         return [msgspec.convert(values_of(row), Position) for row in rows]
 
     async def fired(self, since: int, until: int) -> Mapping[tuple[str, str], int]:

@@ -1,5 +1,6 @@
 """The signal log held against itself: tallied rows in, findings out, pure. docs/audit.md lists the rules."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from bot.strategy.verdicts import CHECKS
 CATEGORY_DAYS = 3  # days in a row on which a category may not stand still
 ENOUGH_CANDIDATES = 30  # candidates from which on a filter is judged
 MANY_CANDIDATES = 200
-ENOUGH_FORECASTS = 40  # forecasts from which on a threshold is judged
+ENOUGH_TRIED = 40  # rows, or forecasts, from which on a variant or its threshold is judged
 SURE_DAYS, SURE_MARGIN = 3, 2.0  # of forecasts, or times the largest of them, until a threshold is out of reach
 SILENCE_MS = 2 * HOUR_MS  # every variant has a cycle in an hour
 MANY_MISSING = 0.05  # share of the returns
@@ -92,17 +93,19 @@ def _dishonest(tally: Tally, expected: Expected) -> Iterator[Finding]:
 
 def _silent(tally: Tally, expected: Expected) -> Iterator[Finding]:
     since = max(expected.since, expected.up_since)
-    silence = expected.until - since
-    if silence < SILENCE_MS:
+    if expected.until - since < SILENCE_MS:
         return
     for name in expected.symbols:
-        if name not in tally.variants or tally.variants[name].last_at < since:
+        cycles = tally.variants[name].cycles if name in tally.variants else {}
+        times = sorted({since, expected.until, *(at for at in cycles if since <= at < expected.until)})
+        silence, begin = max((later - earlier, earlier) for earlier, later in itertools.pairwise(times))
+        if silence >= SILENCE_MS:
             yield Finding(
                 rule="no_signal",
                 severity=Severity.ERROR,
                 subject=name,
-                words=f"not one row in {silence / HOUR_MS:.0f} hours: the variant does not run",
-                detail={"since_at": since},
+                words=f"not one row in {silence / HOUR_MS:.0f} hours: the variant did not run",
+                detail={"since_at": begin},
             )
 
 
@@ -124,11 +127,11 @@ def _cycles(tally: Tally, expected: Expected) -> Iterator[Finding]:
 
 def _thresholds(tally: Tally) -> Iterator[Finding]:
     for name, variant in tally.variants.items():
-        if variant.entered or variant.forecasts < ENOUGH_FORECASTS:
+        if variant.entered or variant.rows < ENOUGH_TRIED:
             continue
         numbers = {"threshold": variant.threshold, "largest": variant.largest, "forecasts": variant.forecasts}
         time = "a day" if len(variant.days) == 1 else f"{len(variant.days)} days"
-        if variant.largest < variant.threshold:
+        if variant.forecasts >= ENOUGH_TRIED and variant.largest < variant.threshold:
             yield Finding(
                 rule="threshold_out_of_reach",
                 severity=Severity.ERROR if _out_of_reach(variant) else Severity.WARNING,
@@ -141,7 +144,7 @@ def _thresholds(tally: Tally) -> Iterator[Finding]:
         reason, count = variant.reasons.most_common(1)[0]
         yield Finding(
             rule="no_pass",
-            severity=Severity.WARNING,
+            severity=Severity.WARNING if variant.forecasts else Severity.ERROR,
             subject=name,
             words=f"nothing passed in {time}; mostly for {reason} ({count} of {variant.rows} rows)",
             detail={**numbers, "reason": reason, "count": count},

@@ -1,4 +1,4 @@
-"""Closed positions held against the recorded prices: which exit rule should have fired, and did it ever. Pure."""
+"""Positions held against the recorded prices: which exit rule should have fired, and did it ever. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,13 +20,15 @@ class Missed(msgspec.Struct, frozen=True):
     due_at: int
 
 
-def missed_exit(position: Position, bars: Bars) -> Missed | None:
-    """The rule that the recorded bars say should have ended a closed position more than a bar before it ended.
+def missed_exit(position: Position, bars: Bars, until: int) -> Missed | None:
+    """The rule that the recorded bars say should have ended a position more than a bar before it ended.
 
-    Only where both orders of a bar's extremes say the same rule: what depends on the order is nobody's fault.
+    A position that is open still has not ended before `until`. Only where both orders of a bar's extremes say the same
+    rule: what depends on the order is nobody's fault.
     """
-    if position.entry_price is None or position.opened_at is None or position.closed_at is None:
+    if position.entry_price is None or position.opened_at is None:
         return None
+    ended_at = until if position.closed_at is None else position.closed_at
     ends = [
         ending(position.side, float(position.entry_price), position.opened_at, position.exits, bars, path)
         for path in Path
@@ -35,7 +37,7 @@ def missed_exit(position: Position, bars: Bars) -> Missed | None:
     if len(found) < len(ends) or len({end.reason for end in found}) > 1 or found[0].reason == position.exit_reason:
         return None
     due_at = max(end.at for end in found)
-    return Missed(position, found[0].reason, due_at) if due_at + bars.interval_ms < position.closed_at else None
+    return Missed(position, found[0].reason, due_at) if due_at + bars.interval_ms < ended_at else None
 
 
 def review(missed: Iterable[Missed], fired: Mapping[tuple[str, str], int]) -> list[Finding]:
@@ -55,7 +57,7 @@ def review(missed: Iterable[Missed], fired: Mapping[tuple[str, str], int]) -> li
                 severity=Severity.WARNING if ended else Severity.ERROR,
                 subject=f"{variant} {rule}",
                 words=f"{rule} {never}, and the recorded prices say it should have ended {count} positions that "
-                f"something else ended later",
+                f"ended later or are open still",
                 detail={
                     "missed": count,
                     "fired": ended,

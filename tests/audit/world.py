@@ -44,8 +44,8 @@ class Memory:
     async def returns(self, since: int, until: int) -> Sequence[Returns]:
         return [Returns("BTC", 1, 2)] if until > since else []
 
-    async def closed_positions(self, since: int, until: int) -> Sequence[Position]:
-        return [one for one in self.positions if one.closed_at is not None and since <= one.closed_at < until]
+    async def held_positions(self, since: int, until: int) -> Sequence[Position]:
+        return [one for one in self.positions if one.closed_at is None or since <= one.closed_at < until]
 
     async def fired(self, since: int, until: int) -> Mapping[tuple[str, str], int]:
         return {}

@@ -10,8 +10,8 @@ import anyio
 import msgspec
 import pytest
 
-from bot.clock import HOUR_MS
-from bot.commands.audit import print_audit
+from bot.clock import DAY_MS, HOUR_MS
+from bot.commands.audit import end_of_days, print_audit
 from bot.commands.filters import print_filters
 from bot.commands.why import print_why
 from bot.config import JournalTable
@@ -21,7 +21,7 @@ from bot.journal.connection import open_journal
 from bot.journal.records import Records
 from bot.journal.store import VENUE, Store
 from bot.market.history import BarHistory
-from bot.messages import Bar, PositionStatus, Side, Signal, SignalOutcome
+from bot.messages import Bar, ExitPlan, PositionStatus, Side, Signal, SignalOutcome
 from bot.strategy.audit import Expectations
 from bot.venue import Leg
 from tests.flow.processes import remove
@@ -119,6 +119,30 @@ def test_the_audit_lists_findings_and_its_status_says_whether_one_is_an_error(
     assert told["until_at"].endswith("Z")
 
 
+def test_the_days_of_an_account_end_now_and_those_of_a_replay_with_its_last_row(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the audit of a bot that died a week ago would praise the week before."""
+    assert end_of_days("replay", MONDAY, MONDAY + DAY_MS) == MONDAY + 1
+    assert end_of_days("live", MONDAY, MONDAY + DAY_MS) == MONDAY + DAY_MS
+    set_venue(state, "live")
+    printed(capsys)
+    try:
+        assert print_audit(DAYS, state, state / "absent.toml", as_json=True) == 1
+    finally:
+        set_venue(state, "replay")
+    told = json.loads(printed(capsys))
+    assert ("no_signal", "BTC") in {(one["rule"], one["subject"]) for one in told["findings"]}
+
+
+def set_venue(state: Path, venue: str) -> None:
+    async def bind() -> None:
+        async with open_journal(state, JournalTable(), {}) as pool:
+            await Store(pool).set_fact(VENUE, venue)
+
+    anyio.run(bind)
+
+
 def test_other_bars_on_disk_than_the_bot_decided_on_are_found(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +212,28 @@ def test_a_journal_without_a_signal_has_nothing_to_audit(tmp_path: Path) -> None
     anyio.run(make)
     with pytest.raises(OperatorError, match="nothing to audit"):
         print_audit(1, tmp_path, tmp_path / "absent.toml", as_json=False)
+
+
+def test_a_position_that_no_rule_ended_is_found_while_it_is_open(
+    state: Path, signals: list[Signal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = next(one for one in signals if one.decision == "enter")
+    ended = closed(first)
+    forgotten = msgspec.structs.replace(
+        ended, position_id="forgotten", variant="LOST", status=PositionStatus.OPEN, closed_at=None, exit_reason=None,
+        closed=Decimal(0), exits=ExitPlan(stop_pct=90.0, max_hold_ms=HOUR_MS), entry_price=Decimal(50_000),
+    )  # fmt: skip
+
+    async def hold() -> None:
+        async with open_journal(state, JournalTable(), {}) as pool:
+            await Store(pool).save([], [forgotten])
+
+    anyio.run(hold)
+    printed(capsys)
+    print_audit(DAYS, state, state / "absent.toml", as_json=True)
+    found = {one["subject"]: one for one in json.loads(printed(capsys))["findings"]}
+    assert found["LOST max_hold"]["severity"] == "error"
+    assert "max_hold never fired" in found["LOST max_hold"]["words"]
 
 
 def test_the_database_keeps_counterfactuals_and_results_apart(state: Path, signals: list[Signal]) -> None:

@@ -1,6 +1,6 @@
 """Each rule of the audit on rows that break it and on rows that do not; and the faults of an earlier system, aloud."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from bot.strategy.tally import Tally
 from tests.strategy.days import DAY, rows, walk
 from tests.strategy.scenes import CONTEXT, HOUR, MONDAY, make_variant
 
-Change = Callable[[Signal], Signal]
+END = MONDAY + 10 * HOUR
 
 
 def audit(signals: Iterable[Signal], days: int = 1, **changes: Any) -> list[Finding]:
@@ -129,7 +129,7 @@ def held_to_the_end(**changes: Any) -> Position:
 
 
 def test_an_exit_rule_that_never_fired_although_it_should_have_is_an_error() -> None:
-    missed = missed_exit(held_to_the_end(), rising_then_falling())
+    missed = missed_exit(held_to_the_end(), rising_then_falling(), END)
     assert missed is not None
     assert missed.rule == "trailing_stop"
     [found] = review([missed], {("BTC", "max_hold"): 1})
@@ -142,9 +142,21 @@ def test_an_exit_rule_that_never_fired_although_it_should_have_is_an_error() -> 
 
 def test_an_exit_that_the_prices_bear_out_is_not_told_of() -> None:
     bars = rising_then_falling()
-    assert missed_exit(held_to_the_end(exit_reason="trailing_stop"), bars) is None
-    assert missed_exit(held_to_the_end(closed_at=MONDAY + 4 * HOUR + 1), bars) is None, "it ended before it was due"
-    assert missed_exit(held_to_the_end(exits=ExitPlan(stop_pct=5.0, max_hold_ms=9 * HOUR)), bars) is None
+    assert missed_exit(held_to_the_end(exit_reason="trailing_stop"), bars, END) is None
+    early = held_to_the_end(closed_at=MONDAY + 4 * HOUR + 1)
+    assert missed_exit(early, bars, END) is None, "it ended before it was due"
+    assert missed_exit(held_to_the_end(exits=ExitPlan(stop_pct=5.0, max_hold_ms=9 * HOUR)), bars, END) is None
+
+
+def test_a_position_that_no_rule_ended_at_all_is_held_against_the_prices_too() -> None:
+    """A rule that never fires may leave a position open for good."""
+    forgotten = held_to_the_end(status=PositionStatus.OPEN, closed=Decimal(0), closed_at=None, exit_reason=None)
+    missed = missed_exit(forgotten, rising_then_falling(), END)
+    assert missed is not None
+    assert missed.rule == "trailing_stop"
+    [found] = review([missed], {})
+    assert (found.severity, found.subject, found.detail["ended_by"]) == (Severity.ERROR, "BTC trailing_stop", None)
+    assert missed_exit(forgotten, rising_then_falling(), missed.due_at + HOUR) is None, "it may yet be closed"
 
 
 # The other rules
@@ -184,6 +196,25 @@ def test_a_variant_without_a_row_and_one_that_passes_nothing_are_told_of() -> No
     assert ("filter_always_vetoes", "error", "BTC session") in told(found)
     fresh = audit([], symbols={"BTC": 1}, up_since=MONDAY + 23 * HOUR)
     assert fresh == [], "who came up an hour ago has had no cycle to speak of"
+
+
+def test_a_variant_that_stopped_within_the_day_is_told_of(week: list[Signal]) -> None:
+    until_noon = [signal for signal in week if signal.cycle_at < MONDAY + 12 * HOUR]
+    [found] = [one for one in audit(until_noon) if one.rule == "no_signal"]
+    assert (found.severity, found.subject) == (Severity.ERROR, "BTC")
+    assert found.words == "not one row in 12 hours: the variant did not run"
+    assert found.detail["since_at"] == max(signal.cycle_at for signal in until_noon)
+    pause = [signal for signal in week if not MONDAY + 5 * HOUR <= signal.cycle_at < MONDAY + 8 * HOUR]
+    [found] = [one for one in audit(pause) if one.rule == "no_signal"]
+    assert found.detail["since_at"] == MONDAY + 4 * HOUR + 33 * 60_000
+    assert not [one for one in audit(pause, up_since=MONDAY + 8 * HOUR) if one.rule == "no_signal"]
+
+
+def test_a_variant_that_is_given_no_forecast_all_day_is_an_error(week: list[Signal]) -> None:
+    mute = changed(week, predicted_return=None, decision="refuse", decision_reason="input_unlike_training")
+    [found] = [one for one in audit(mute, 4) if one.rule == "no_pass"]
+    assert (found.severity, found.subject) == (Severity.ERROR, "BTC")
+    assert found.words == "nothing passed in 4 days; mostly for input_unlike_training (192 of 192 rows)"
 
 
 def test_a_filter_that_vetoes_nothing_is_told_of_and_one_in_shadow_is_judged_mildly() -> None:

@@ -9,6 +9,10 @@ from bot.strategy.rounding import decimal_of
 OPTIONS = {"period": 20}
 
 
+def check_options(options: Options) -> str | None:
+    return None if options["period"] >= 2 else f"period is {options['period']}; expected 2 or more"
+
+
 @hookimpl
 def propose(candidate: Candidate, options: Options) -> EntryPlan | str:
     level = ema(candidate.bars.close, options["period"])

@@ -8,6 +8,15 @@ from bot.strategy.rounding import decimal_of
 OPTIONS = {"atr_multiple": 0.5, "ratio": 0.382, "width": 3, "agree_atr": 1.0}
 
 
+def check_options(options: Options) -> str | None:
+    for name in ("atr_multiple", "agree_atr"):
+        if options[name] < 0:
+            return f"{name} is {options[name]}; expected 0 or more"
+    if not 0 <= options["ratio"] <= 1:
+        return f"ratio is {options['ratio']}; expected 0 up to 1"
+    return None if options["width"] >= 1 else f"width is {options['width']}; expected 1 or more"
+
+
 @hookimpl
 def propose(candidate: Candidate, options: Options) -> EntryPlan | str:
     leg = last_leg(candidate.bars, candidate.side, options["width"])

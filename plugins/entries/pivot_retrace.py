@@ -7,6 +7,10 @@ from bot.strategy.rounding import decimal_of
 OPTIONS = {"max_atr": 3.0}  # a level further away than so many ATR(14) is not waited for
 
 
+def check_options(options: Options) -> str | None:
+    return None if options["max_atr"] > 0 else f"max_atr is {options['max_atr']}; expected above 0"
+
+
 @hookimpl
 def propose(candidate: Candidate, options: Options) -> EntryPlan | str:
     pivots = last_day(candidate.bars)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.errors import OperatorError
 from bot.hookspecs import Candidate, Categories, EntryPlan, Recent
 from bot.messages import Bars, Side
 from bot.strategy.pivots import floor_pivots
-from tests.strategy.scenes import BTC, HOUR, MONDAY, make_bars, make_forecast, shipped
+from tests.strategy.scenes import BTC, HOUR, MONDAY, make_bars, make_forecast, make_variant, shipped
 
 DAY = 24 * HOUR
 LONG, SHORT = Side.LONG, Side.SHORT
@@ -162,6 +163,27 @@ def test_a_limit_is_never_worse_than_the_last_price_and_a_short_is_the_mirror_of
         assert told is not None
         assert side.sign * (last - told) >= 0
         assert turned == pytest.approx(2 * last - told, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("atr05", {"atr_multiple": -0.5}, "atr_multiple is -0.5; expected 0 or more"),
+        ("fib", {"ratio": -0.382}, "ratio is -0.382; expected 0 up to 1"),
+        ("fib", {"ratio": 38.2}, "ratio is 38.2; expected 0 up to 1"),
+        ("fib", {"width": 0}, "width is 0; expected 1 or more"),
+        ("ema20_touch", {"period": 1}, "period is 1; expected 2 or more"),
+        ("pivot_retrace", {"max_atr": 0.0}, "max_atr is 0.0; expected above 0"),
+        ("hybrid", {"atr_multiple": -1.0}, "atr_multiple is -1.0; expected 0 or more"),
+        ("hybrid", {"agree_atr": -1.0}, "agree_atr is -1.0; expected 0 or more"),
+        ("hybrid", {"ratio": 1.5}, "ratio is 1.5; expected 0 up to 1"),
+        ("hybrid", {"width": 0}, "width is 0; expected 1 or more"),
+    ],
+)
+def test_options_that_would_never_give_a_limit_end_the_start(name: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        make_variant(variant={"entry": name}, entry={name: options})
+    assert str(caught.value) == f"btc.toml: key entry.{name}: {words}"
 
 
 def test_every_shipped_entry_is_in_the_table() -> None:

@@ -84,7 +84,7 @@ def _table(found: Iterable[Worth]) -> Grid:
             signed(alone.mean),
             _share(alone.win_rate),
             _share(worth.passed.win_rate),
-            worth.caution if worth.vetoed.signals else "never refused",
+            worth.caution,
         )
     return shown
 

@@ -103,7 +103,7 @@ def _row(name: str, guard: Guard | None, track: Track | None) -> GuardRow:
 def _grid(shown: GuardsShown) -> Grid:
     grid = Grid("Guard", "Now", "Limit", "State", "Since UTC", "Until UTC", right="Now Limit")
     for row in shown.guards:
-        until = "" if row.tripped_at is None else "released by hand" if row.until_at is None else moment(row.until_at)
+        until = "" if row.tripped_at is None else "release by hand" if row.until_at is None else moment(row.until_at)
         grid.add_row(
             row.guard, _amount(row, row.measure), _amount(row, row.limit), _state(row), moment(row.tripped_at), until
         )

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 
+from bot.clock import MINUTE_MS
 from bot.commands.output import moment
 from bot.journal.queries import BookedFill
 from bot.journal.stories import Story
 from bot.messages import FilterVerdict, Position, Signal
 from bot.strategy.counterfactual import CF_EXPIRED, CF_FILLED, CF_REJECTED, pursuit_of
 from bot.strategy.recheck import disagreements
-from bot.strategy.verdicts import CHECKS, DATA
+from bot.strategy.verdicts import CHECKS, DATA, ENTRY
 from bot.venue import Leg, OrderRow
 
 CATEGORIES = ("trend", "momentum", "strength", "volume", "volatility")
 TIMES = ("_at", "_until", "now")  # how the names of values end that are times
+DURATIONS = "_ms"
 
 
 def tell(story: Story) -> list[str]:
@@ -72,8 +74,14 @@ def _verdicts(signal: Signal) -> Iterator[str]:
 
 
 def _values(verdict: FilterVerdict) -> str:
-    shown = [f"{name} {_value(name, value)}" for name, value in verdict.values.items() if value is not None]
+    shown = [_shown(name, value) for name, value in verdict.values.items() if value is not None]
     return f" ({', '.join(shown)})" if shown else ""
+
+
+def _shown(name: str, value: object) -> str:
+    if name.endswith(DURATIONS) and type(value) is int:
+        return f"{name.removesuffix(DURATIONS)} {value / MINUTE_MS:.4g} min"
+    return f"{name} {_value(name, value)}"
 
 
 def _value(name: str, value: object) -> str:
@@ -168,8 +176,10 @@ def _instead(signal: Signal) -> str:
             return "Had it been entered: the price would not have come to its limit in time."
         case status if status == CF_REJECTED:
             return "Had it been entered: the venue would have refused the post-only limit, which the price had passed."
+    if all(verdict.filter != ENTRY for verdict in signal.filter_verdicts):
+        return "It was no candidate: no filter was asked, and no entry was looked for."
     if pursuit_of(signal) is None:
-        return "What it would have come to cannot be told: it had no side, no entry or no size."
+        return "What it would have come to cannot be told: it had no entry or no size."
     return "What it would have come to is not known yet."
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from bot.messages import FilterVerdict, Signal
 from bot.strategy.counterfactual import CF_EXPIRED, CF_FILLED, CF_REJECTED
-from bot.strategy.verdicts import CHECKS, ENTRY, refuses
+from bot.strategy.verdicts import CHECKS, ENTRY, SIZE, refuses
 
 FILLED = ("filled", "partial", CF_FILLED)
 NOT_FILLED = ("expired", "rejected", CF_EXPIRED, CF_REJECTED)
@@ -70,6 +70,10 @@ class Worth(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def caution(self) -> str:
         """Why not to trust the numbers yet; empty where they are many and of one mind."""
+        if not self.alone.signals:
+            return "never alone" if self.vetoed.signals else "never refused"
+        if self.name in (ENTRY, SIZE):
+            return "cannot be followed"  # what they refuse has no price or no size
         if not self.alone.filled:
             return "no result yet"
         if self.alone.filled < ENOUGH:

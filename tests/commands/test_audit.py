@@ -178,11 +178,20 @@ def test_why_tells_a_refused_signals_story_by_the_beginning_of_its_id(
         "which reaches the threshold of 0.200%",
         "Filter rsi vetoed it:",
         "Check size allowed it (",
+        "max_hold 240 min",
         "Decision: refused, for filter:rsi.",
         "Had it been entered: filled at 50001, ended by stop_loss at 49000, net -3.5000 USDT, on recorded bars.",
         "The row agrees with itself",
     ):
         assert words in text, text
+
+
+def test_why_says_of_a_signal_below_the_threshold_that_nobody_was_asked(
+    state: Path, signals: list[Signal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    below = next(one for one in signals if one.decision_reason == "below_threshold")
+    print_why(below.signal_id, state, state / "absent.toml", as_json=False)
+    assert "It was no candidate: no filter was asked, and no entry was looked for." in printed(capsys)
 
 
 def test_why_tells_an_entered_signals_story_with_its_orders_and_its_end(

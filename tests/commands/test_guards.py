@@ -41,7 +41,7 @@ def test_a_table_tells_what_each_guard_measures_and_which_are_tripped(
     print_guards(state, config, as_json=False)
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert lines["day_drawdown"][-1] == "off"
-    assert lines["drawdown"][-5:] == ["2025-03-01", "00:03:00", "released", "by", "hand"]
+    assert lines["drawdown"][-5:] == ["2025-03-01", "00:03:00", "release", "by", "hand"]
     assert lines["daily_loss"][5:7] == ["tripped", "2025-03-01"]
     assert lines["losing_streak"][1:] == ["4", "5", "ok"]
 

@@ -52,7 +52,8 @@ def test_a_filter_saved_what_the_signals_it_alone_refused_would_have_lost() -> N
     assert rsi.vetoed.net == -52.0
     assert (rsi.alone.mean, rsi.passed.mean, rsi.passed.win_rate) == (-1.0, 2.0, 1.0)
     assert rsi.caution == "only 2 results"
-    assert worth_of("session", rows).alone.signals == 0
+    session = worth_of("session", rows)
+    assert (session.alone.signals, session.caution) == (0, "never alone")
 
 
 def test_a_veto_in_shadow_is_judged_by_what_really_came_of_the_trade() -> None:
@@ -74,6 +75,11 @@ def test_a_veto_in_shadow_is_judged_by_what_really_came_of_the_trade() -> None:
 def test_few_or_scattered_results_are_said_to_be_so(results: list[float], caution: str) -> None:
     rows = [row(said("rsi", False), net=result) for result in results] or [row(said("rsi", False))]
     assert worth_of("rsi", rows).caution == caution
+
+
+def test_what_can_have_no_result_is_not_said_to_have_none_yet() -> None:
+    assert worth_of("rsi", [row(said("rsi", True), net=1.0)]).caution == "never refused"
+    assert worth_of("size", [row(said("size", False))]).caution == "cannot be followed"
 
 
 def test_a_row_that_was_no_candidate_counts_for_nobody() -> None:

@@ -35,15 +35,15 @@ class Activated(msgspec.Struct, frozen=True, kw_only=True):
 def print_list(checkpoints: Path | None, tier: str | None, as_json: bool) -> None:
     configure_logs()
     directory = checkpoints or CHECKPOINTS
-    wanted = [tier] if tier is not None else list(registry.tiers(directory))
-    if tier is not None:
-        registry.check_name("tier", tier)
+    wanted = _tiers(directory, tier)
     rows = [_row(directory, one, name) for one in wanted for name in registry.names(directory, one)]
     if as_json:
         print_json(rows)
         return
     if not rows:
-        print_table(Text(f"no checkpoint below {directory}: every tier runs on the base; see `checkpoints import`"))
+        whose = "every tier" if tier is None else f"tier {tier}"
+        below = directory / (tier or "")
+        print_table(Text(f"no checkpoint below {below}: {whose} runs on the base; see `checkpoints import`"))
         return
     print_table(rows_table(rows))
 
@@ -82,7 +82,7 @@ def print_verified(
     if tier is not None and checkpoint is not None:
         wanted = [(tier, checkpoint)]
     else:
-        tiers = [tier] if tier is not None else list(registry.tiers(directory))
+        tiers = _tiers(directory, tier)
         wanted = [(one, name) for one in tiers for name in registry.names(directory, one)]
     told = [_verified(directory, one, name, base) for one, name in wanted]
     if as_json:
@@ -142,6 +142,21 @@ def import_one(
 def _base(directory: Path, config: Path) -> Base:
     settings = (read_toml(config, BotFile) if config.exists() else BotFile()).model
     return identify(locate(settings.base, directory))
+
+
+def _tiers(directory: Path, named: str | None) -> list[str]:
+    """The tier that was named, or all that have a folder. OperatorError where the one that was named has none."""
+    every = list(registry.tiers(directory))
+    if named is None:
+        return every
+    registry.check_tier(directory, named)
+    if named not in every:
+        known = ", ".join(every) or "none"
+        raise OperatorError(
+            f"{directory / named}: tier {named} has no folder here, and without one it runs on the base; there are: "
+            f"{known}"
+        )
+    return [named]
 
 
 def _operator() -> str:

@@ -1,5 +1,6 @@
 """Weights made elsewhere, brought into the registry: peft's saved adapters and full state dicts."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -15,7 +16,7 @@ from bot.forecast.checkpoints import MANIFEST, WEIGHTS, Base
 from bot.forecast.network import check_layout
 from bot.forecast.peft_folder import PEFT_WEIGHTS, read_adapter, read_config, read_weights
 from bot.forecast.pointers import sync_folder
-from bot.forecast.registry import ADAPTER, CheckpointManifest, Found, check_name, read_manifest
+from bot.forecast.registry import ADAPTER, CheckpointManifest, Found, check_name, check_tier, read_manifest
 from bot.forecast.verification import verify
 from bot.forecast.weights import check_finite, open_full, parse, sha256_of, write
 
@@ -28,12 +29,13 @@ def bring_in(
     It is for the base `base`: that the weights were made for that one, nobody but the caller can know; that they fit
     its dimensions is verified. The folder appears whole and verified, or not at all. ModelRefused says why.
     """
-    check_name("tier", tier)
+    check_tier(directory, tier)
     check_name("checkpoint", checkpoint)
     folder = directory / tier / checkpoint
     if folder.exists():
         raise ModelRefused(f"{folder}: exists already; give another name with --id")
     making = folder.with_name(f".importing-{checkpoint}-{os.getpid()}")
+    is_new = not folder.parent.exists()
     making.mkdir(parents=True)
     try:
         facts = _write_adapter(source, making, base) if source.is_dir() else _write_full(source, making, base)
@@ -42,6 +44,9 @@ def bring_in(
         os.rename(making, folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+        if is_new and not folder.exists():
+            with contextlib.suppress(OSError):  # another import is under way there
+                folder.parent.rmdir()
     sync_folder(folder.parent)
     return Found(tier=tier, id=checkpoint, folder=folder, manifest=read_manifest(folder))
 

@@ -8,7 +8,7 @@ import msgspec
 
 from bot.errors import ModelRefused
 from bot.forecast.checkpoints import Base, Record
-from bot.forecast.registry import BASE, check_name, find
+from bot.forecast.registry import BASE, check_tier, find
 from bot.forecast.verification import verify
 
 POINTER = "active.json"
@@ -74,13 +74,13 @@ def activate(directory: Path, tier: str, checkpoint: str, base: Base, *, at: int
     What is active already may be activated again: a running bot that refused it then looks again.
     Raises ModelRefused, with the pointer as it was.
     """
-    check_name("tier", tier)
+    check_tier(directory, tier)
     _verify(directory, tier, checkpoint, base)
     before = read(directory, tier)
     if before is None and not (directory / tier).is_dir():
         raise ModelRefused(f"{directory / tier}: there is no such tier; its rows run on the base already")
     if before is None:
-        history: tuple[Activation, ...] = (Activation(checkpoint=BASE, at=at, by=by),)
+        history: tuple[Activation, ...] = () if checkpoint == BASE else (Activation(checkpoint=BASE, at=at, by=by),)
     elif before.current.checkpoint == checkpoint:
         history = before.history
     else:
@@ -94,7 +94,7 @@ def rollback(directory: Path, tier: str, base: Base, *, at: int, by: str) -> Poi
 
     Raises ModelRefused, with the pointer as it was.
     """
-    check_name("tier", tier)
+    check_tier(directory, tier)
     before = read(directory, tier)
     if before is None or not before.history:
         raise ModelRefused(

@@ -83,12 +83,19 @@ def check_name(kind: str, name: str) -> None:
         )
 
 
+def check_tier(directory: Path, tier: str) -> None:
+    """ModelRefused where `tier` can be no tier's name, or is a base's folder."""
+    check_name("tier", tier)
+    if (directory / tier / MANIFEST).exists():
+        raise ModelRefused(f"{directory / tier}: a base and no tier; give the tier's name, as t1")
+
+
 def find(directory: Path, tier: str, checkpoint: str) -> Found:
     """The checkpoint of that name, with its manifest read. ModelRefused names what is wrong and what to do."""
-    check_name("tier", tier)
     check_name("checkpoint", checkpoint)
     folder = directory / tier / checkpoint
     try:
+        check_tier(directory, tier)
         if not folder.is_dir():
             known = ", ".join(names(directory, tier)) or "none"
             raise ModelRefused(f"{folder}: there is no checkpoint {checkpoint!r} of tier {tier}; there are: {known}")

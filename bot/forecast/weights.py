@@ -251,6 +251,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _told_by_torch(error: BaseException) -> str:
-    """What is wrong, without torch's advice to load the file with its code."""
-    *_, fault = str(error).split("WeightsUnpickler error:")
-    return fault.strip().partition("\n")[0][:300]
+    """What is wrong: the first sentence on it, without torch's advice to load the file with its code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    fault = next((line for line in lines if "GLOBAL" in line or "WeightsUnpickler error" in line), lines[0])
+    return fault.removeprefix("WeightsUnpickler error: ").partition(". ")[0][:300]

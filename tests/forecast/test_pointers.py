@@ -94,6 +94,10 @@ def test_a_tier_that_has_no_folder_is_not_made_by_activating_the_base(tmp_path: 
     assert not (tmp_path / "typo").exists()
 
 
+def test_the_base_activated_first_leaves_nothing_to_go_back_to(tmp_path: Path, base: Loaded) -> None:
+    assert activate(tmp_path, base, "base").history == ()
+
+
 def test_a_crash_between_write_and_rename_leaves_the_old_pointer(
     tmp_path: Path, base: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

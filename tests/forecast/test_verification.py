@@ -351,11 +351,24 @@ def test_a_pickle_bomb_in_a_pt_file_is_refused_and_not_run(tmp_path: Path, base:
     seal(folder)
     text = refusal(folder, base)
     assert f"{folder / 'best.pt'}: it holds more than tensors" in text
-    assert "Unsupported global" in text
-    assert "set to `False`" not in text, "torch's advice is to run it"
+    assert "Unsupported global: GLOBAL" in text
+    assert "weights_only" not in text, "torch's advice is to run it"
     assert not made.exists()
     pickle.loads(pickle.dumps(Bomb(made)))
     assert made.exists(), "the bomb works where it is run"
+
+
+def test_a_pt_file_that_calls_the_system_is_refused_by_what_it_calls(tmp_path: Path, base: Loaded) -> None:
+    class Call:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, ("true",)
+
+    folder = make_full(tmp_path, base, file="best.pt")
+    torch.save({"surprise": Call()}, folder / "best.pt")
+    seal(folder)
+    text = refusal(folder, base)
+    assert "GLOBAL posix.system" in text
+    assert "weights_only" not in text
 
 
 def test_a_state_dict_of_parameters_is_read_as_plain_tensors(tmp_path: Path, base: Loaded) -> None:

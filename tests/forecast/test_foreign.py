@@ -319,10 +319,11 @@ def test_an_import_that_breaks_off_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(foreign, "write", full)
+    source = peft_folder(tmp_path)
     with pytest.raises((ModelRefused, OSError), match="No space left"):
-        bring_in(peft_folder(tmp_path), tmp_path, "t1", "x", base.base)
+        bring_in(source, tmp_path, "t1", "x", base.base)
     assert not (tmp_path / "t1").exists()
     (tmp_path / "t1").mkdir()
     with pytest.raises((ModelRefused, OSError), match="No space left"):
-        bring_in(peft_folder(tmp_path), tmp_path, "t1", "x", base.base)
+        bring_in(source, tmp_path, "t1", "x", base.base)
     assert list((tmp_path / "t1").iterdir()) == []

@@ -71,7 +71,7 @@ class Tried:
         self._measure("flip invariance off", without, self._pass, agreement, "half the work; another forecast")
 
     def attention(self) -> None:
-        """Where the engine does not use torch's fused attention, this shows that nothing changes."""
+        """Moves only what the engine gives to torch's attention: long contexts on a CPU, everything on a GPU."""
 
         def plain() -> None:
             with sdpa_kernel(SDPBackend.MATH):

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 from rich.text import Text
 
-from bot.clock import DAY_MS, HOUR_MS, SystemClock
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SystemClock
 from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
@@ -24,6 +24,7 @@ from bot.strategy.tally import Tally
 from bot.venues import REPLAY
 
 LATE_RETURN_MS = 2 * HOUR_MS
+WRITTEN_MS = 5 * MINUTE_MS  # after a cycle its forecasts have come or are overdue, and its rows are written
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
 
 
@@ -51,8 +52,9 @@ def print_audit(days: int, state: Path, config: Path, *, as_json: bool) -> int:
 
 
 def end_of_days(venue: str, newest: int, now: int) -> int:
-    """Where the days that are audited end: now, so that a bot that has died is found; a replay's with its last row."""
-    return newest + 1 if venue == REPLAY else max(newest + 1, now)
+    """Where the days that are audited end: a replay's with its last row, those of an account just now, so that a bot
+    that has died is found, and no cycle whose rows are still being written."""
+    return newest + 1 if venue == REPLAY else now - WRITTEN_MS
 
 
 async def _found(

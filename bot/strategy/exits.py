@@ -115,16 +115,18 @@ def evaluate(
     """One step: (action, reason, stop, best) after `price` was seen at `now`.
 
     `best` is the most favourable price so far, `stop` the level that stands and `reason` the rule that set it; all
-    three go into the next step. The stop only ever tightens, by at least MIN_MOVE_PCT. EXIT means that the price has
-    passed a level which this very step has set, or that a time is up; a price beyond a stop that already stood is
-    the business of whoever holds that stop (the exchange, or the bar's fill rule).
+    three go into the next step. The stop only ever tightens, by at least MIN_MOVE_PCT, to the floor also by less. EXIT
+    means that the price has passed a level which this very step has set, or that a time is up; a price beyond a stop
+    that already stood is the business of whoever holds that stop (the exchange, or the bar's fill rule).
     """
     trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct, max_hold_ms, red_after_ms, session_end_at = rules
     best = max(best, price) if sign > 0 else min(best, price)
     best_gain = gain_pct(best, sign, entry)
     wanted, wanted_reason = protective_gain(best_gain, trail_arm_pct, trail_pct, floor_arm_pct, floor_keep_pct)
     action = HOLD
-    if wanted - gain_pct(stop, sign, entry) >= MIN_MOVE_PCT - EPSILON_PCT:
+    standing = gain_pct(stop, sign, entry)
+    below_floor = best_gain + EPSILON_PCT >= floor_arm_pct and floor_keep_pct - standing > EPSILON_PCT
+    if below_floor or wanted - standing >= MIN_MOVE_PCT - EPSILON_PCT:
         action, reason, stop = MOVE_STOP, wanted_reason, price_at_gain(wanted, sign, entry)
         if passed(price, sign, stop):
             action = EXIT

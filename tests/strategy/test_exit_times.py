@@ -20,6 +20,7 @@ from tests.strategy.test_exits import position
 LONG, SHORT = Side.LONG, Side.SHORT
 MINUTE = 60_000
 QUARTER, HALF, LAST = HOUR // 4, HOUR // 2, HOUR - 1
+FLOOR = {"floor_arm_pct": 1.5, "floor_keep_pct": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,16 @@ def test_the_floor_keeps_a_quarter_percent_once_one_and_a_half_were_reached() ->
     assert (action, reason, stop) == (exits.MOVE_STOP, exits.PROFIT_FLOOR, pytest.approx(100.25))
 
 
+def test_the_floor_is_reached_though_a_trailing_stop_stands_just_below_it() -> None:
+    """The trailing stop came to 100.21; 0.04 % more is not worth a move to it, but the floor is earned."""
+    plan = exits.scalars(ExitPlan(stop_pct=3.0, trail_arm_pct=1.0, trail_pct=1.28, **FLOOR))
+    action, reason, stop, _ = exits.evaluate(101.5, 1, 1, 100.0, 0, 101.49, 100.21, exits.TRAILING_STOP, plan)
+    assert (action, reason, stop) == (exits.MOVE_STOP, exits.PROFIT_FLOOR, pytest.approx(100.25))
+    again = exits.evaluate(101.5, 2, 1, 100.0, 0, 101.5, stop, reason, plan)
+    assert again[:3] == (exits.HOLD, exits.PROFIT_FLOOR, stop)
+
+
 Ends = tuple[str | None, float, int]
-FLOOR = {"floor_arm_pct": 1.5, "floor_keep_pct": 0.25}
 TRAIL = {"trail_arm_pct": 1.0, "trail_pct": 0.5}
 
 
@@ -209,7 +218,7 @@ def test_on_a_whole_path_the_stop_only_tightens_the_floor_holds_and_time_ends_it
         stop, last = after, close
         gained = exits.gain_pct(best, sign, 100.0)
         if plan.floor_arm_pct is not None and gained >= plan.floor_arm_pct:
-            assert exits.gain_pct(stop, sign, 100.0) >= plan.floor_keep_pct - exits.MIN_MOVE_PCT - 1e-6  # type: ignore[operator]
+            assert exits.gain_pct(stop, sign, 100.0) >= plan.floor_keep_pct - 1e-6  # type: ignore[operator]
         if ended != exits.STILL_OPEN:
             assert at <= ended_at < at + HOUR
             assert low - 1e-9 <= price <= high + 1e-9

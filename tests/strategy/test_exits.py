@@ -162,7 +162,7 @@ def test_the_stop_never_moves_against_the_position_and_the_floor_is_never_lost(
         assert sign * (stop - state[1]) >= 0
         reached = max(reached, exits.gain_pct(price, sign, 100.0))
         if reached >= rules[2]:
-            assert exits.gain_pct(stop, sign, 100.0) > rules[3] - exits.MIN_MOVE_PCT - 1e-6
+            assert exits.gain_pct(stop, sign, 100.0) > rules[3] - 1e-6
         state = (best, stop, reason)
 
 

@@ -95,6 +95,9 @@ class ForecastActor:
         batch = compose(asked, self._model.context, serving, now)
         # No deadline around it: a thread cannot be stopped, so the answer's age is judged when it is there.
         prediction, distances = await to_thread.run_sync(self._infer, batch, limiter=self._limiter)
+        for tier, reason in self._model.failures().items():
+            detail: dict[str, object] = {"tier": tier, "checkpoint": serving[tier], "reason": reason}
+            self._event("forecast_failed", Severity.ERROR, detail)
         answered = Answered(batch, prediction, distances, serving, self._max_distance)
         for tier, measured in answered.measured(asked).items():
             self._tell_distances(tier, serving[tier], measured)

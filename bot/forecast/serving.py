@@ -62,6 +62,10 @@ class Forecaster(Protocol):
         """
         ...
 
+    def failures(self) -> Mapping[str, str]:
+        """By tier, why rows of the last forecast got none: one sentence; told once."""
+        ...
+
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One checkpoint, ready to serve."""
@@ -102,7 +106,7 @@ class Serving:
             inputs=loaded.inputs,
         )
         self._ready: dict[str, _Served] = {}  # by id, the least recently chosen first
-        self._lost: dict[str, str] = {}  # tier: why its rows got no forecast
+        self._failures: dict[str, str] = {}
         self._largest_pass = 0  # bytes, an estimate; the process has them since
         self._seen = {tier: self._look(tier) for tier in self._choices}
         self._served: dict[str, _Served] = {}
@@ -123,8 +127,7 @@ class Serving:
         return self._served[tier].inputs
 
     def refresh(self) -> Sequence[Change]:
-        changes = [self._refusal(tier, why) for tier, why in self._lost.items()]
-        self._lost.clear()
+        changes: list[Change] = []
         for tier in self._choices:
             seen = self._look(tier)
             if seen == self._seen[tier]:
@@ -134,14 +137,14 @@ class Serving:
             try:
                 self._served[tier] = after = self._chosen(tier)
             except ModelRefused as refused:
-                changes.append(self._refusal(tier, str(refused)))
+                changes.append(Change(tier=tier, before=before.id, after=before.id, refused=str(refused)))
                 continue
             if after.id != before.id:
                 changes.append(Change(tier=tier, before=before.id, after=after.id))
         return changes
 
     def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
-        """As the Protocol says. Rows for which a swap or the ceiling was in the way are NaN; `refresh` tells why."""
+        """As the Protocol says. Rows for which a swap or the ceiling was in the way are NaN; `failures` tells why."""
         point = np.full((len(closes), horizon), np.nan)
         quantiles = np.full((len(closes), horizon, len(LEVELS)), np.nan)
         for weights, rows in self._passes(tiers):
@@ -149,12 +152,16 @@ class Serving:
                 self._make_resident(weights)
                 self._make_room(len(rows))
             except ModelRefused as refused:
-                self._lost |= {tiers[row]: str(refused) for row in rows}
+                self._failures |= {tiers[row]: str(refused) for row in rows}
                 continue
             adapters = [self._served[tiers[row]].adapter for row in rows]
             answer = self._engine.forecast(closes[rows], horizon, adapters=adapters, levels=LEVELS)
             point[rows], quantiles[rows] = answer.point, answer.quantiles
         return Prediction(point, quantiles, LEVELS)
+
+    def failures(self) -> Mapping[str, str]:
+        found, self._failures = self._failures, {}
+        return found
 
     def _passes(self, tiers: Sequence[str]) -> list[tuple[_Served, list[int]]]:
         """The rows of each set of weights; those of the resident one first, which need no swap."""
@@ -231,7 +238,3 @@ class Serving:
         spare = [name for name in self._ready if name not in in_use]
         for name in spare[:-SPARE_ADAPTERS]:
             del self._ready[name]
-
-    def _refusal(self, tier: str, why: str) -> Change:
-        serves = self._served[tier].id
-        return Change(tier=tier, before=serves, after=serves, refused=why)

@@ -1,7 +1,7 @@
 """The actor with a tiny real model: every window answered in one pass, the loop never blocked."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Serving:
         self._engine = engine
         self.ids = {"t1": "t1/a@1", "t2": "t2/a@1"}
         self.found: list[Change] = []
+        self.failed: dict[str, str] = {}
         self.passes: list[tuple[str, ...]] = []
         self.stats: dict[str, InputStats] = {}
         self.first: Callable[[], None] = lambda: None  # done in the model's thread before each pass
@@ -70,6 +71,10 @@ class Serving:
 
     def inputs(self, tier: str) -> InputStats | None:
         return self.stats.get(tier)
+
+    def failures(self) -> Mapping[str, str]:
+        found, self.failed = self.failed, {}
+        return found
 
     def forecast(self, closes: Floats, tiers: Sequence[str], horizon: int) -> Prediction:
         self.first()
@@ -87,7 +92,7 @@ class Answering(Serving):
 
     def __init__(self, price: float, rows: int | None = None) -> None:
         self.price, self.rows = price, rows
-        self.found, self.first, self.stats = [], lambda: None, {}
+        self.found, self.failed, self.first, self.stats = [], {}, lambda: None, {}
 
     def serving(self, tier: str) -> str:
         return "fixed"
@@ -393,6 +398,16 @@ async def test_the_loop_runs_on_while_the_model_works(model: Serving) -> None:
         group.start_soon(let_go)
         talk = await ask(model, request(window()))
     assert talk.answers[0].forecasts
+
+
+async def test_why_the_model_gave_no_forecast_is_told_with_the_cycle_that_missed_it(model: Serving) -> None:
+    model.failed = {"t1": "f.pt: the file was changed"}
+    talk = await ask(model, request(window()))
+    assert talk.told("forecast_failed") == [
+        {"tier": "t1", "checkpoint": "t1/a@1", "reason": "f.pt: the file was changed"}
+    ]
+    await talk.then(ForecastsDue((request(window(), request_id=8),)))
+    assert len(talk.told("forecast_failed")) == 1
 
 
 # Checkpoints

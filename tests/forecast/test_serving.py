@@ -308,10 +308,10 @@ def test_a_full_checkpoint_that_was_changed_under_way_leaves_its_rows_empty_and_
     found = ahead(model, "t1", "t2")
     assert np.isnan(found[0]).all()
     assert close(found[[1]], alone(tmp_path, "t2", "x"))
-    (change,) = model.refresh()
-    assert change.refused is not None
-    assert f"{path}: the file was changed" in change.refused
-    assert change.before == change.after == model.serving("t1")
+    failures = model.failures()
+    assert failures.keys() == {"t1"}
+    assert f"{path}: the file was changed" in failures["t1"]
+    assert (model.failures(), model.refresh()) == ({}, [])
 
 
 def test_a_full_checkpoint_that_was_put_back_serves_once_it_is_activated_again(tmp_path: Path, base: Loaded) -> None:
@@ -387,11 +387,9 @@ def test_a_batch_that_would_exceed_the_ceiling_gets_no_forecast_and_a_smaller_on
     model = Serving(base, tmp_path, {"t1": "base"}, Ceiling(500))
     for taken in (four, 0):  # what a pass took stays with the process, and later ones run in it
         assert np.isnan(ahead(model, *["t1"] * 5)).all()
-        (change,) = model.refresh()
-        assert change.refused is not None
-        assert "a forecast of 5 windows: needs about" in change.refused
+        assert "a forecast of 5 windows: needs about" in model.failures()["t1"]
         assert np.isfinite(ahead(model, *["t1"] * 4)).all()
-        assert model.refresh() == []
+        assert model.failures() == {}
         resident += taken
 
 

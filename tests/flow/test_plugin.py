@@ -89,7 +89,9 @@ def test_a_plugin_that_breaks_its_contract_opens_nothing(left: Left, name: str) 
     rows = left.rows(f"SELECT * FROM bot.signal_log WHERE entry_method = '{name}'")
     assert len(rows) == 48
     assert {row["decision"] for row in rows} == {"refuse"}
+    asked = [verdict for row in rows for verdict in row["filter_verdicts"] if verdict["filter"] == "entry"]
+    assert {verdict["reason"] for verdict in asked} == {f"plugin:{name}"}
     reasons = {row["decision_reason"] for row in rows}
     assert f"plugin:{name}" in reasons
-    assert reasons <= {f"plugin:{name}", "below_threshold"}
+    assert {one for one in reasons if not one.startswith("guard_")} == {f"plugin:{name}", "below_threshold"}
     assert left.rows(f"SELECT * FROM bot.positions WHERE variant = '{name.upper()}'") == []

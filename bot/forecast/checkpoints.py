@@ -28,6 +28,7 @@ TORCH_THREADS = torch.get_num_threads()  # torch's own choice
 # over 24 windows took 1.4 ms of processor time on one thread and 31 ms on two.
 ONE_THREAD_BELOW = 10_000_000
 MAY_TRADE = frozenset({"Apache-2.0", "MIT"})
+_MEND = "; restore it, or set another [model] base"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -206,7 +207,7 @@ def load(
     try:
         engine = _engine(file.open(), located, known, wanted, dtype)
     except ModelRefused as refused:
-        raise ModelRefused(f"{file.path}: {refused}") from None
+        raise ModelRefused(f"{file.path}: {refused}{_MEND}") from None
     return Loaded(
         engine=engine,
         description=_describe(located, engine, known.sha256),
@@ -221,10 +222,12 @@ def identify(located: Located) -> Base:
     manifest, path = located.manifest, located.weights
     size = path.stat().st_size
     if manifest and size != manifest.bytes:
-        raise ModelRefused(f"{path}: {size} bytes, the manifest says {manifest.bytes}: truncated or another file")
+        raise ModelRefused(
+            f"{path}: {size} bytes, the manifest says {manifest.bytes}: truncated or another file{_MEND}"
+        )
     digest = sha256_of(path)
     if manifest and digest != manifest.sha256:
-        raise ModelRefused(f"{path}: sha256 {digest} is not the manifest's {manifest.sha256}")
+        raise ModelRefused(f"{path}: sha256 {digest} is not the manifest's {manifest.sha256}{_MEND}")
     return Base(name=located.name, sha256=digest, spec=manifest.spec if manifest else SPEC_200M)
 
 
@@ -255,7 +258,7 @@ def save(module: nn.Module, manifest: Manifest, directory: Path) -> Manifest:
 def _in_directory(place: Path) -> Located:
     weights, manifest_path = place / WEIGHTS, place / MANIFEST
     if not weights.is_file():
-        raise ModelRefused(f"{place}: there is no {WEIGHTS}")
+        raise ModelRefused(f"{place}: there is no {WEIGHTS}{_MEND}")
     if not manifest_path.is_file():
         return _bare_file(weights, str(place))
     manifest = read_manifest(manifest_path)
@@ -266,7 +269,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except msgspec.DecodeError as error:
-        raise ModelRefused(f"{path}: {error}") from None
+        raise ModelRefused(f"{path}: {error}{_MEND}") from None
 
 
 def _bare_file(path: Path, source: str) -> Located:

@@ -18,6 +18,8 @@ HISTORY_LIMIT = 200  # activations that can be rolled back
 Identity = tuple[int, int, int]  # inode, size, time of change: of a file that is only ever replaced
 UNREADABLE: Identity = (0, 0, 0)  # unlike any file's, so that whoever compares looks and is told why by `read`
 
+_MEND = "; delete it (the tier then runs on the base) and activate again"
+
 
 class Activation(Record, frozen=True, kw_only=True):
     checkpoint: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]  # an id, or "base"
@@ -53,13 +55,13 @@ def read(directory: Path, tier: str) -> Pointer | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ModelRefused(f"{path}: {error.strerror}") from None
+        raise ModelRefused(f"{path}: {error.strerror}{_MEND}") from None
     if len(content) > POINTER_LIMIT:
-        raise ModelRefused(f"{path}: more than {POINTER_LIMIT} bytes; delete it and activate again")
+        raise ModelRefused(f"{path}: more than {POINTER_LIMIT} bytes{_MEND}")
     try:
         return msgspec.json.decode(content, type=Pointer)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ModelRefused(f"{path}: {error}; delete it (the tier then runs on the base) and activate again") from None
+        raise ModelRefused(f"{path}: {error}{_MEND}") from None
 
 
 def current(directory: Path, tier: str) -> str:

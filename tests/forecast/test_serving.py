@@ -212,7 +212,7 @@ def test_a_pointer_that_cannot_be_looked_at_leaves_what_runs(tmp_path: Path, bas
     pointer.symlink_to(pointer)
     (change,) = model.refresh()
     assert change.refused is not None
-    assert str(pointer) in change.refused
+    assert f"{pointer}: Too many levels of symbolic links; delete it" in change.refused
     assert model.serving("t1") == serves
     assert model.refresh() == []
 

@@ -53,6 +53,7 @@ class Bench:
         weights.write_adapters(self.directory, self.name, weights.matrices_of(tensors, spec))
         loaded = load(self.name, self.directory, dtype=dtype)
         self.engine = loaded.engine
+        self.threads = torch.get_num_threads()
         self.base = weights.base_of(self.directory, self.name)
         choices = dict.fromkeys(weights.RANKS, ACTIVE)
         self.serving = Serving(loaded, self.directory, choices, Ceiling(0))
@@ -75,7 +76,7 @@ class Bench:
 
     def machine(self) -> Machine:
         gpu = torch.cuda.get_device_name() if self.engine.device.type == "cuda" else None
-        return describe_machine(dtype=name_of(self.engine.dtype), threads=torch.get_num_threads(), gpu=gpu)
+        return describe_machine(dtype=name_of(self.engine.dtype), threads=self.threads, gpu=gpu)
 
     def row(
         self, figure: str, value: float | None, unit: str, better: Literal["higher", "lower"], *limits: float
@@ -96,7 +97,7 @@ def passes(bench: Bench) -> None:
     package, closes = bench.package, bench.closes
     one_by_one = interleave(
         {"package, one coin after another": lambda: package.one_after_another(closes, HORIZON), "mixed": bench.mixed},
-        max(1, bench.rounds // 3),
+        (bench.rounds + 2) // 3,
     )
     bench.say("the package, one batch; the engine; the matrix products")
     cases = {
@@ -156,6 +157,7 @@ def accuracies(bench: Bench) -> None:
     if bench.recorded is not None:
         sources["recordings"] = bench.recorded
     bench.tables["accuracy"] = compare_dtypes({bench.name: bench.directory, "nano": None}, sources, HORIZON)
+    torch.set_num_threads(bench.threads)  # a small model is loaded to run on one
 
 
 def attempts(bench: Bench, *, compiled: bool) -> None:

@@ -1,5 +1,6 @@
 """Domain time as an injected value: what the schedules, times to live and holds are measured in (ms UTC)."""
 
+import enum
 import heapq
 import itertools
 import time
@@ -15,12 +16,23 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
 
+class Turn(enum.IntEnum):
+    """Who comes first in a replay among those that wait for the same moment."""
+
+    ORDERS = enum.auto()
+    EXITS = enum.auto()
+    ACCOUNT = enum.auto()
+    MARKET = enum.auto()
+    VARIANTS = enum.auto()  # decide on what all others know by then
+    AUDIT = enum.auto()
+
+
 class Clock(Protocol):
     def now(self) -> int:
         """Milliseconds since the epoch, UTC."""
         ...
 
-    async def sleep_until(self, at: int) -> None:
+    async def sleep_until(self, at: int, turn: Turn = Turn.MARKET) -> None:
         """Return once `now() >= at`."""
         ...
 
@@ -45,7 +57,7 @@ class SystemClock:
     def now(self) -> int:
         return time.time_ns() // 1_000_000 + self.offset_ms
 
-    async def sleep_until(self, at: int) -> None:
+    async def sleep_until(self, at: int, turn: Turn = Turn.MARKET) -> None:
         await checkpoint()
         while True:
             left = at - self.now()
@@ -58,24 +70,25 @@ class SystemClock:
 class ReplayClock:
     """A clock that stands still until the replay moves it.
 
-    Sleepers are woken by `advance`, or, once `take_turns` was called, one by one by `wake_next`.
+    Sleepers are woken by `advance`, or, once `take_turns` was called, one by one by `wake_next`: the earliest time
+    first, of one time by their turn, of one turn in the order in which they lay down.
     """
 
     def __init__(self, now: int = 0) -> None:
         self._now = now
         self._in_turns = False
-        self._waiters: list[tuple[int, int, anyio.Event]] = []
+        self._waiters: list[tuple[int, Turn, int, anyio.Event]] = []
         self._order = itertools.count()
 
     def now(self) -> int:
         return self._now
 
-    async def sleep_until(self, at: int) -> None:
+    async def sleep_until(self, at: int, turn: Turn = Turn.MARKET) -> None:
         if at <= self._now:
             await checkpoint()
             return
         woken = anyio.Event()
-        waiter = (at, next(self._order), woken)
+        waiter = (at, turn, next(self._order), woken)
         heapq.heappush(self._waiters, waiter)
         try:
             await woken.wait()
@@ -95,10 +108,10 @@ class ReplayClock:
         self._in_turns = True
 
     def wake_next(self) -> bool:
-        """Wake the sleeper that has waited for the earliest time that has come; False where there is none."""
+        """Wake the sleeper whose time has come and whose turn it is; False where there is none."""
         if not self._waiters or self._waiters[0][0] > self._now:
             return False
-        heapq.heappop(self._waiters)[2].set()
+        heapq.heappop(self._waiters)[-1].set()
         return True
 
     def next_wake(self) -> int | None:
@@ -109,8 +122,9 @@ class ReplayClock:
 class Alarm:
     """One deadline that may move: `run` calls `ring` each time the set time has come."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, turn: Turn) -> None:
         self._clock = clock
+        self._turn = turn
         self._at: int | None = None
         self._moved = anyio.Event()
 
@@ -140,6 +154,6 @@ class Alarm:
                 group.cancel_scope.cancel()
 
             group.start_soon(cancel_when_moved)
-            await self._clock.sleep_until(at)
+            await self._clock.sleep_until(at, self._turn)
             group.cancel_scope.cancel()
         return not moved.is_set()

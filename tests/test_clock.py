@@ -4,7 +4,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from bot.clock import SECOND_MS, Alarm, ReplayClock, SystemClock
+from bot.clock import SECOND_MS, Alarm, ReplayClock, SystemClock, Turn
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +78,25 @@ async def test_sleepers_wake_only_once_their_time_has_come_and_the_earliest_is_k
     assert clock.next_wake() is None
 
 
+async def test_at_one_moment_the_turn_says_who_comes_first_whoever_lay_down_first() -> None:
+    clock = ReplayClock()
+    clock.take_turns()
+    woken: list[Turn] = []
+
+    async def sleeper(turn: Turn) -> None:
+        await clock.sleep_until(10, turn)
+        woken.append(turn)
+
+    async with anyio.create_task_group() as group:
+        for turn in (Turn.VARIANTS, Turn.ACCOUNT, Turn.AUDIT, Turn.MARKET, Turn.ORDERS, Turn.EXITS):
+            group.start_soon(sleeper, turn)
+            await settle()
+        clock.advance(10)
+        while clock.wake_next():
+            await settle()
+    assert woken == sorted(Turn)
+
+
 async def test_a_cancelled_sleeper_is_forgotten() -> None:
     clock = ReplayClock()
     async with anyio.create_task_group() as group:
@@ -113,7 +132,7 @@ class Bell:
 
     def __init__(self) -> None:
         self.clock = ReplayClock()
-        self.alarm = Alarm(self.clock)
+        self.alarm = Alarm(self.clock, Turn.MARKET)
         self.rang: list[int] = []
         self.then: list[int | None] = []  # what `ring` sets the alarm to, in turn
 

@@ -8,7 +8,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock
+from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock, Turn
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, GuardsChanged, GuardTrip, PositionChanged, PositionStatus, Severity
@@ -76,7 +76,7 @@ class AccountGuards:
         self._clock = clock
         self._publish = publish
         self._metrics = metrics
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(clock, Turn.ACCOUNT)
         self._track = Track()
         self._first: Glance | None = None  # of a pair
         self._began_at = clock.now()

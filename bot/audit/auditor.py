@@ -13,7 +13,7 @@ import msgspec
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 
-from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Alarm, Clock
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Alarm, Clock, Turn
 from bot.errors import VenueError
 from bot.messages import Bars, BotEvent, Position, Severity, Signal, SignalOutcome
 from bot.strategy.audit import Expectations, Expected, Finding, Returns, findings, ordered
@@ -100,7 +100,7 @@ class Auditor:
         self._store = store
         self._paths = paths
         self._publish = publish
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(clock, Turn.AUDIT)
         self._thread = anyio.CapacityLimiter(1)
         self._tallies: dict[tuple[int, int], Tally] = {}  # by the time they count
 

@@ -6,7 +6,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import Alarm, Clock
+from bot.clock import Alarm, Clock, Turn
 from bot.messages import ExitIntent, Position, PositionChanged, PositionStatus, PriceChanged, StopMove
 from bot.strategy.exits import due_times
 from bot.strategy.watch import ExitNow, ExitState, MoveStop, begin, watch
@@ -34,7 +34,7 @@ class Guard:
         self._inbox = inbox
         self._act = act
         self._clock = clock
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(clock, Turn.EXITS)
         self._watched: dict[str, Watched] = {}
         self._last_price: dict[str, float] = {}
 

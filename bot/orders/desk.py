@@ -7,7 +7,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock
+from bot.clock import MINUTE_MS, SECOND_MS, Alarm, Clock, Turn
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import (
@@ -82,7 +82,7 @@ class Desk:
         self._port = port
         self._store = store
         self._clock = clock
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(clock, Turn.ORDERS)
         self._outcomes: dict[str, SignalOutcome] = {}  # the last one told of each position in the book
         self._leverage: dict[str, int] = {}
         self._why_closed = "starting"  # why no entry is taken; "" when they are

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import MINUTE_MS, Alarm, Clock
+from bot.clock import MINUTE_MS, Alarm, Clock, Turn
 from bot.hookspecs import Recent
 from bot.messages import (
     Bar,
@@ -114,7 +114,7 @@ class VariantsActor:
         self._state = state
         self._guards = guards
         self._request, self._journal, self._enter = request, journal, enter
-        self._alarm = Alarm(clock)
+        self._alarm = Alarm(clock, Turn.VARIANTS)
         self._exposed = Exposed()
         self._recents = Recents(recent)
         self._marks: dict[str, MarkChanged] = {}

@@ -100,4 +100,4 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    return Delta(a=a.to(dtype), b=b, gain=gain)
+    return Delta(a=a.to(dtype), b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it

@@ -167,7 +167,6 @@ class Trunk:
 
         Both are (patches, 2 heads, head_dims), the queries' heads before the keys'.
 
-
         The package rotates, then normalises, then scales each dimension. A rotation leaves the norm as it is, so the
         scales can stand in the tables. The sine's first half is negative: out = x cos + swapped(x) sin.
         """

@@ -196,7 +196,7 @@ class Session:
             venue.clock,
             parts.metrics,
             horizon=parts.settings.model.horizon,
-            tiers=[variant.tier for variant in parts.variants if variant.enabled],
+            tiers=[variant.tier for variant in parts.variants],
             max_distance=parts.settings.model.max_input_distance,
         )
 

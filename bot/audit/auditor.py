@@ -107,8 +107,7 @@ class Auditor:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         left = await self._store.expectations()
         if left is not None:
-            until = left.up_since - left.up_since % DAY_MS if left.audited_until is None else left.audited_until
-            self._expectations = msgspec.structs.replace(self._expectations, audited_until=until)
+            self._expectations = msgspec.structs.replace(self._expectations, audited_until=left.audit_from)
         await self._store.expect(self._expectations)
         async with anyio.create_task_group() as group:
             group.start_soon(self._alarm.run, self._ring)
@@ -141,9 +140,7 @@ class Auditor:
 
     def _audited_until(self, until: int) -> int:
         """Where the next audit, up to `until`, begins: at the last one's end, or the days that are looked at ago."""
-        known = self._expectations
-        begin = known.up_since - known.up_since % DAY_MS if known.audited_until is None else known.audited_until
-        return max(begin, until - self._days * DAY_MS)
+        return max(self._expectations.audit_from, until - self._days * DAY_MS)
 
     # -- refused signals
 

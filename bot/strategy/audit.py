@@ -49,6 +49,11 @@ class Expectations(msgspec.Struct, frozen=True, kw_only=True):
     up_since: int
     audited_until: int | None = None
 
+    @property
+    def audit_from(self) -> int:
+        """Where the next audit begins: at the last one's end, else at the first day's begin."""
+        return self.up_since - self.up_since % DAY_MS if self.audited_until is None else self.audited_until
+
 
 class Returns(msgspec.Struct, frozen=True):
     """Rows of a variant whose horizon has passed, and how many of them lack their return."""

@@ -137,11 +137,15 @@ def evaluate(
     return action, reason, stop, best
 
 
+Points = tuple[tuple[float, int], tuple[float, int], tuple[float, int], tuple[float, int]]
+
+
 @compiled
-def extremes(opened: float, high: float, low: float, close: float, sign: int, path: int) -> tuple[float, float]:
-    """The first and the second extreme of a bar that is walked in the order `path`."""
+def points(opened: float, high: float, low: float, close: float, interval_ms: int, sign: int, path: int) -> Points:
+    """A bar as (price, ms after its begin): open, an extreme, the other one, close, in the order `path`."""
     low_first = close >= opened if path == AS_PLAYED else (sign > 0) == (path == WORST_FIRST)
-    return (low, high) if low_first else (high, low)
+    first, second = (low, high) if low_first else (high, low)
+    return (opened, 0), (first, interval_ms // 4), (second, interval_ms // 2), (close, interval_ms - 1)
 
 
 @compiled
@@ -164,17 +168,14 @@ def walk_bar(
 ) -> tuple[int, float, int, int, float, float]:
     """One bar of an open position: (ended by, exit price, exit time, reason, stop, best).
 
-    The bar is walked as open, an extreme, the other one, close (at its begin, a quarter, half and last millisecond);
-    WORST_FIRST lets a stop come before a target. Points before `opened_at` are left out. At each point the price meets
-    the stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A level is filled at itself, at the open
-    at the opening price; a time that is up between two points ends the position at the price of the first. Ended by
-    STILL_OPEN: price and time mean nothing, the last three go on.
+    The bar is walked by its `points`; WORST_FIRST lets a stop come before a target. Points before `opened_at` are left
+    out. At each point the price meets the stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A
+    level is filled at itself, at the open at the opening price; a time that is up between two points ends the position
+    at the price of the first. Ended by STILL_OPEN: price and time mean nothing, the last three go on.
     """
     max_hold_ms, red_after_ms, session_end_at = rules[4:]
-    first, second = extremes(opened, high, low, close, sign, path)
-    points = ((opened, 0), (first, interval_ms // 4), (second, interval_ms // 2), (close, interval_ms - 1))
     before = entry
-    for price, after in points:
+    for price, after in points(opened, high, low, close, interval_ms, sign, path):
         now = open_at + after
         if now < opened_at:
             continue

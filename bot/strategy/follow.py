@@ -21,8 +21,8 @@ from bot.strategy.exits import (
     WORST_FIRST,
     Rules,
     compiled,
-    extremes,
     passed,
+    points,
     scalars,
     stop_price,
     target_price,
@@ -211,14 +211,7 @@ def wait(
     for index in range(start, len(open_time)):
         if index > start and open_time[index] - open_time[index - 1] != interval_ms:
             return BROKEN, index, 0
-        first, second = extremes(opened[index], high[index], low[index], close[index], sign, order)
-        points = (
-            (opened[index], 0),
-            (first, interval_ms // 4),
-            (second, interval_ms // 2),
-            (close[index], interval_ms - 1),
-        )
-        for price, after in points:
+        for price, after in points(opened[index], high[index], low[index], close[index], interval_ms, sign, order):
             at = open_time[index] + after
             if at >= expires_at:
                 return EXPIRED, index, at

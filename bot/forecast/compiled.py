@@ -17,39 +17,43 @@ ROWS = 8  # of one block of work, which a thread claims
 COLUMNS = 512  # of B, so many at a time stay in the first-level cache while they meet a block's rows
 
 
-class Outputs(NamedTuple):
-    """Where a product stands, and where it goes: the same place for float32. Addresses; rows without gaps."""
+class Product(NamedTuple):
+    """Where a product's operand and result stand, and where it goes. Addresses; strides are in numbers."""
 
-    source: int
-    is_bfloat16: int
-    target: int  # float32
-    width: int  # columns
+    is_bfloat16: int  # or float32: the inputs, the outputs, each A
+    inputs: int
+    inputs_stride: int
+    inputs_width: int
+    source: int  # the outputs; rows without gaps
+    target: int  # float32; the same place for outputs in float32
+    width: int
+    low: int  # room for A x of every row, float32
+    low_stride: int
 
 
 class Span(NamedTuple):
-    """Neighbouring rows, [first, last): target = gain * source + low b. Addresses of float32; strides in numbers."""
+    """Neighbouring rows, [first, last): target = gain * source + B (A x). Addresses; `b` and `gain` are float32."""
 
     first: int
     last: int
-    rank: int = 0  # columns of `low`, rows of `b`
-    low: int = 0  # the first row's
-    low_stride: int = 0
-    b: int = 0
+    rank: int = 0
+    a: int = 0  # (rank, inputs)
+    b: int = 0  # (rank, outputs)
     b_stride: int = 0
     gain: int = 0  # 0: one
 
 
-# A job is one array: the next block to do, how many spans there are, the outputs, the spans.
-NEXT, COUNT, OUTPUTS = range(3)
-SPANS = OUTPUTS + len(Outputs._fields)
+# A job is one array: the next block to do, how many spans there are, the product, the spans.
+NEXT, COUNT, PRODUCT = range(3)
+SPANS = PRODUCT + len(Product._fields)
 SPAN = len(Span._fields)
-SOURCE, IS_BFLOAT16, TARGET, WIDTH = range(OUTPUTS, SPANS)
-FIRST, LAST, RANK, LOW, LOW_STRIDE, B, B_STRIDE, GAIN = range(SPAN)
+IS_BFLOAT16, INPUTS, INPUTS_STRIDE, INPUTS_WIDTH, SOURCE, TARGET, WIDTH, LOW, LOW_STRIDE = range(PRODUCT, SPANS)
+FIRST, LAST, RANK, A, B, B_STRIDE, GAIN = range(SPAN)
 
 
-def job_of(outputs: Outputs, spans: Sequence[Span]) -> Job:
+def job_of(product: Product, spans: Sequence[Span]) -> Job:
     """What the kernel does; every row of the product is in one of `spans`."""
-    numbers = [0, len(spans), *outputs]
+    numbers = [0, len(spans), *product]
     for span in spans:
         numbers += span
     return np.array(numbers, dtype=np.int64)
@@ -68,6 +72,11 @@ def kernel() -> int:
 
 def _inlined(function: FunctionT) -> FunctionT:
     return cast(FunctionT, njit(fastmath={"contract"})(function))
+
+
+def _summing(function: FunctionT) -> FunctionT:
+    """Sums may be taken in any order: several numbers at a time."""
+    return cast(FunctionT, njit(fastmath={"contract", "reassoc", "nsz"})(function))
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
@@ -97,14 +106,16 @@ def _halves(_: Any, address: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def _widened(_: Any, half: Any) -> Any:
-    """A bfloat16, given as its bits, as float32."""
+def _widened(_: Any, number: Any) -> Any:
+    """A float32 as it is; a bfloat16, given as its bits, as float32."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if number is types.float32:
+            return arguments[0]
         wide = builder.zext(arguments[0], cgutils.int32_t)
         return builder.bitcast(builder.shl(wide, wide.type(16)), context.get_value_type(types.float32))
 
-    return types.float32(types.uint16), code
+    return types.float32(number), code
 
 
 def _do(job: Any) -> None:
@@ -119,21 +130,82 @@ def _do(job: Any) -> None:
         else:
             return
         first = job[span + FIRST] + block * ROWS
-        last = min(first + ROWS, job[span + LAST])
-        for left in range(0, job[WIDTH], COLUMNS):
-            right = min(left + COLUMNS, job[WIDTH])
-            for row in range(first, last):
-                _scale(job, span, row, left, right)
-            for row in range(first, last - 1, 2):
-                _add_to_two(job, span, row, left, right)
-            if (last - first) % 2:
-                _add_to_one(job, span, last - 1, left, right)
+        _do_block(job, span, first, min(first + ROWS, job[span + LAST]))
+
+
+@_inlined
+def _do_block(job: Any, span: int, first: int, last: int) -> None:
+    for row in range(first, last - 1, 2):
+        if job[IS_BFLOAT16]:
+            place = job[INPUTS] + 2 * row * job[INPUTS_STRIDE]
+            _lower_two(job, span, row, _halves(place), _halves(place + 2 * job[INPUTS_STRIDE]), _halves(job[span + A]))
+        else:
+            place = job[INPUTS] + 4 * row * job[INPUTS_STRIDE]
+            _lower_two(job, span, row, _floats(place), _floats(place + 4 * job[INPUTS_STRIDE]), _floats(job[span + A]))
+    if (last - first) % 2:
+        row = last - 1
+        if job[IS_BFLOAT16]:
+            _lower_one(job, span, row, _halves(job[INPUTS] + 2 * row * job[INPUTS_STRIDE]), _halves(job[span + A]))
+        else:
+            _lower_one(job, span, row, _floats(job[INPUTS] + 4 * row * job[INPUTS_STRIDE]), _floats(job[span + A]))
+    for left in range(0, job[WIDTH], COLUMNS):
+        right = min(left + COLUMNS, job[WIDTH])
+        for row in range(first, last):
+            _scale(job, span, row, left, right)
+        for row in range(first, last - 1, 2):
+            _raise_two(job, span, row, left, right)
+        if (last - first) % 2:
+            _raise_one(job, span, last - 1, left, right)
+
+
+@_inlined
+def _low(job: Any, row: int) -> Any:
+    """A x of `row`."""
+    return _floats(job[LOW] + 4 * row * job[LOW_STRIDE])
+
+
+@_inlined
+def _target(job: Any, row: int) -> Any:
+    return _floats(job[TARGET] + 4 * row * job[WIDTH])
+
+
+@_summing
+def _lower_two(job: Any, span: int, row: int, upper: Any, lower: Any, a: Any) -> None:
+    """Two rows at a time, so that what is read of A and B serves twice; four ranks, so that the rows' numbers do."""
+    above, below, width, rank, k = _low(job, row), _low(job, row + 1), job[INPUTS_WIDTH], job[span + RANK], 0
+    zero = np.float32(0.0)
+    while k + 4 <= rank:
+        u0, u1, u2, u3, l0, l1, l2, l3 = zero, zero, zero, zero, zero, zero, zero, zero
+        at0, at1, at2, at3 = k * width, (k + 1) * width, (k + 2) * width, (k + 3) * width
+        for j in range(width):
+            u, l = _widened(upper[j]), _widened(lower[j])
+            a0, a1, a2, a3 = _widened(a[at0 + j]), _widened(a[at1 + j]), _widened(a[at2 + j]), _widened(a[at3 + j])
+            u0, u1, u2, u3 = u0 + a0 * u, u1 + a1 * u, u2 + a2 * u, u3 + a3 * u
+            l0, l1, l2, l3 = l0 + a0 * l, l1 + a1 * l, l2 + a2 * l, l3 + a3 * l
+        above[k], above[k + 1], above[k + 2], above[k + 3] = u0, u1, u2, u3
+        below[k], below[k + 1], below[k + 2], below[k + 3] = l0, l1, l2, l3
+        k += 4
+    for rest in range(k, rank):
+        u0, l0, at0 = zero, zero, rest * width
+        for j in range(width):
+            u0 += _widened(a[at0 + j]) * _widened(upper[j])
+            l0 += _widened(a[at0 + j]) * _widened(lower[j])
+        above[rest], below[rest] = u0, l0
+
+
+@_summing
+def _lower_one(job: Any, span: int, row: int, inputs: Any, a: Any) -> None:
+    low, width = _low(job, row), job[INPUTS_WIDTH]
+    for k in range(job[span + RANK]):
+        total, at = np.float32(0.0), k * width
+        for j in range(width):
+            total += _widened(a[at + j]) * _widened(inputs[j])
+        low[k] = total
 
 
 @_inlined
 def _scale(job: Any, span: int, row: int, left: int, right: int) -> None:
-    target, gain = _floats(job[TARGET] + 4 * row * job[WIDTH]), _floats(job[span + GAIN])
-    halves = _halves(job[SOURCE] + 2 * row * job[WIDTH])
+    target, gain, halves = _target(job, row), _floats(job[span + GAIN]), _halves(job[SOURCE] + 2 * row * job[WIDTH])
     if job[IS_BFLOAT16] and job[span + GAIN]:
         for j in range(left, right):
             target[j] = gain[j] * _widened(halves[j])
@@ -146,33 +218,28 @@ def _scale(job: Any, span: int, row: int, left: int, right: int) -> None:
 
 
 @_inlined
-def _add_to_two(job: Any, span: int, row: int, left: int, right: int) -> None:
-    """Two rows at a time, so that what is read of B serves twice; four ranks, so that the sum is stored less often."""
-    upper, lower = _floats(job[TARGET] + 4 * row * job[WIDTH]), _floats(job[TARGET] + 4 * (row + 1) * job[WIDTH])
-    first = job[span + LOW] + 4 * (row - job[span + FIRST]) * job[span + LOW_STRIDE]
-    above, below = _floats(first), _floats(first + 4 * job[span + LOW_STRIDE])
+def _raise_two(job: Any, span: int, row: int, left: int, right: int) -> None:
+    upper, lower, above, below = _target(job, row), _target(job, row + 1), _low(job, row), _low(job, row + 1)
     b, stride, rank, k = _floats(job[span + B]), job[span + B_STRIDE], job[span + RANK], 0
     while k + 4 <= rank:
-        a0, a1, a2, a3 = above[k], above[k + 1], above[k + 2], above[k + 3]
-        b0, b1, b2, b3 = below[k], below[k + 1], below[k + 2], below[k + 3]
+        u0, u1, u2, u3 = above[k], above[k + 1], above[k + 2], above[k + 3]
+        l0, l1, l2, l3 = below[k], below[k + 1], below[k + 2], below[k + 3]
         at0, at1, at2, at3 = k * stride, (k + 1) * stride, (k + 2) * stride, (k + 3) * stride
         for j in range(left, right):
-            x0, x1, x2, x3 = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j]
-            upper[j] = upper[j] + a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-            lower[j] = lower[j] + b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+            b0, b1, b2, b3 = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j]
+            upper[j] = upper[j] + u0 * b0 + u1 * b1 + u2 * b2 + u3 * b3
+            lower[j] = lower[j] + l0 * b0 + l1 * b1 + l2 * b2 + l3 * b3
         k += 4
     for rest in range(k, rank):
-        a0, b0, at0 = above[rest], below[rest], rest * stride
+        u0, l0, at0 = above[rest], below[rest], rest * stride
         for j in range(left, right):
-            upper[j] += a0 * b[at0 + j]
-            lower[j] += b0 * b[at0 + j]
+            upper[j] += u0 * b[at0 + j]
+            lower[j] += l0 * b[at0 + j]
 
 
 @_inlined
-def _add_to_one(job: Any, span: int, row: int, left: int, right: int) -> None:
-    target = _floats(job[TARGET] + 4 * row * job[WIDTH])
-    low = _floats(job[span + LOW] + 4 * (row - job[span + FIRST]) * job[span + LOW_STRIDE])
-    b, stride = _floats(job[span + B]), job[span + B_STRIDE]
+def _raise_one(job: Any, span: int, row: int, left: int, right: int) -> None:
+    target, low, b, stride = _target(job, row), _low(job, row), _floats(job[span + B]), job[span + B_STRIDE]
     for k in range(job[span + RANK]):
         share, at = low[k], k * stride
         for j in range(left, right):

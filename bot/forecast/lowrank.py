@@ -1,7 +1,6 @@
 """A product's outputs with each group's own adapter added, on torch's operations or in one compiled pass."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional
 from bot.forecast import compiled, threads
 from bot.forecast.adapters import Delta
 
-TOGETHER = 64  # ranks: so many columns of A cost one product little more than a few do
+FLOAT = 4  # bytes
 
 
 class Own(NamedTuple):
@@ -46,39 +45,31 @@ def by_torch(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice)
 
 
 def by_kernel(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
+    assert product.is_contiguous() and inputs.stride(1) == 1
     result = product if product.dtype is torch.float32 else torch.empty(product.shape)
-    outputs = compiled.Outputs(
-        product.data_ptr(), int(product.dtype is torch.bfloat16), result.data_ptr(), product.shape[1]
+    low = torch.empty(len(product), max(len(own.delta.a) for own in owned))
+    spans, done = [], 0
+    for own in owned:
+        spans += [compiled.Span(done, own.first), _span(own, rows)]
+        done = own.last
+    spans.append(compiled.Span(done, len(product)))
+    outputs = compiled.Product(
+        is_bfloat16=int(product.dtype is torch.bfloat16),
+        inputs=inputs.data_ptr(),
+        inputs_stride=inputs.stride(0),
+        inputs_width=inputs.shape[1],
+        source=product.data_ptr(),
+        target=result.data_ptr(),
+        width=product.shape[1],
+        low=low.data_ptr(),
+        low_stride=low.shape[1],
     )
-    low = list(_low(inputs, owned))  # holds them until the kernel has read them
-    spans = []
-    for (first, last, delta), part, before in zip(owned, low, chain([0], (own.last for own in owned)), strict=False):
-        spans.append(compiled.Span(before, first))
-        b, gain = delta.b.t()[:, rows], delta.gain
-        spans.append(
-            compiled.Span(
-                first, last, len(b), part.data_ptr(), part.stride(0), b.data_ptr(), b.stride(0),
-                0 if gain is None else gain[rows].data_ptr(),
-            )
-        )  # fmt: skip
-    spans.append(compiled.Span(owned[-1].last, len(product)))
     threads.run(compiled.kernel(), compiled.job_of(outputs, spans))
     return result
 
 
-def _low(inputs: Tensor, owned: Sequence[Own]) -> Iterator[Tensor]:
-    """a x of each of `owned`, (its rows, rank), float32. Several take part in one product: most of it is reading x."""
-    waiting = list(owned)
-    while waiting:
-        count, ranks = 1, len(waiting[0].delta.a)
-        while count < len(waiting) and ranks + len(waiting[count].delta.a) <= TOGETHER:
-            ranks += len(waiting[count].delta.a)
-            count += 1
-        now, waiting = waiting[:count], waiting[count:]
-        start, stop = now[0].first, now[-1].last
-        a = now[0].delta.a if count == 1 else torch.cat([own.delta.a for own in now])
-        shares = functional.linear(inputs[start:stop], a).float()
-        column = 0
-        for first, last, delta in now:
-            yield shares[first - start : last - start, column : column + len(delta.a)]
-            column += len(delta.a)
+def _span(own: Own, rows: slice) -> compiled.Span:
+    a, b, gain = own.delta.a, own.delta.b, own.delta.gain
+    skipped = FLOAT * (rows.start or 0)
+    gains = 0 if gain is None else gain.data_ptr() + skipped
+    return compiled.Span(own.first, own.last, len(a), a.data_ptr(), b.data_ptr() + skipped, b.stride(1), gains)

@@ -9,12 +9,13 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from bot.forecast.adapters import RANKS
 from bot.forecast.threads import Job
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 ROWS = 8  # of one block of work, which a thread claims
-COLUMNS = 512  # of B, so many at a time stay in the first-level cache while they meet a block's rows
+COLUMNS = 256  # of B, so many at a time stay in the first-level cache while they meet a block's rows
 
 
 class Product(NamedTuple):
@@ -36,7 +37,7 @@ class Span(NamedTuple):
 
     first: int
     last: int
-    rank: int = 0
+    rank: int = 0  # a multiple of RANKS
     a: int = 0  # (rank, inputs)
     b: int = 0  # (rank, outputs)
     b_stride: int = 0
@@ -89,20 +90,18 @@ def _claim(_: Any, numbers: Any) -> Any:
     return types.int64(types.CPointer(types.int64)), code
 
 
+def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def _floats(_: Any, address: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.float32)(types.int64), code
+    return types.CPointer(types.float32)(types.int64), _as_pointer
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
 def _halves(_: Any, address: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.uint16)(types.int64), code
+    return types.CPointer(types.uint16)(types.int64), _as_pointer
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
@@ -116,6 +115,17 @@ def _widened(_: Any, number: Any) -> Any:
         return builder.bitcast(builder.shl(wide, wide.type(16)), context.get_value_type(types.float32))
 
     return types.float32(number), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def _prefer_wide_vectors(_: Any) -> Any:
+    """For the function that calls it: LLVM would use half of what the widest registers hold."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), code
 
 
 def _do(job: Any) -> None:
@@ -135,19 +145,12 @@ def _do(job: Any) -> None:
 
 @_inlined
 def _do_block(job: Any, span: int, first: int, last: int) -> None:
-    for row in range(first, last - 1, 2):
+    for row in range(first, last, 2):
+        pair = min(row + 1, last - 1)  # of an odd row out itself
         if job[IS_BFLOAT16]:
-            place = job[INPUTS] + 2 * row * job[INPUTS_STRIDE]
-            _lower_two(job, span, row, _halves(place), _halves(place + 2 * job[INPUTS_STRIDE]), _halves(job[span + A]))
+            _lower_two(job, span, row, pair, _half_inputs(job, row), _half_inputs(job, pair), _halves(job[span + A]))
         else:
-            place = job[INPUTS] + 4 * row * job[INPUTS_STRIDE]
-            _lower_two(job, span, row, _floats(place), _floats(place + 4 * job[INPUTS_STRIDE]), _floats(job[span + A]))
-    if (last - first) % 2:
-        row = last - 1
-        if job[IS_BFLOAT16]:
-            _lower_one(job, span, row, _halves(job[INPUTS] + 2 * row * job[INPUTS_STRIDE]), _halves(job[span + A]))
-        else:
-            _lower_one(job, span, row, _floats(job[INPUTS] + 4 * row * job[INPUTS_STRIDE]), _floats(job[span + A]))
+            _lower_two(job, span, row, pair, _float_inputs(job, row), _float_inputs(job, pair), _floats(job[span + A]))
     for left in range(0, job[WIDTH], COLUMNS):
         right = min(left + COLUMNS, job[WIDTH])
         for row in range(first, last):
@@ -156,6 +159,16 @@ def _do_block(job: Any, span: int, first: int, last: int) -> None:
             _raise_two(job, span, row, left, right)
         if (last - first) % 2:
             _raise_one(job, span, last - 1, left, right)
+
+
+@_inlined
+def _half_inputs(job: Any, row: int) -> Any:
+    return _halves(job[INPUTS] + 2 * row * job[INPUTS_STRIDE])
+
+
+@_inlined
+def _float_inputs(job: Any, row: int) -> Any:
+    return _floats(job[INPUTS] + 4 * row * job[INPUTS_STRIDE])
 
 
 @_inlined
@@ -170,41 +183,25 @@ def _target(job: Any, row: int) -> Any:
 
 
 @_summing
-def _lower_two(job: Any, span: int, row: int, upper: Any, lower: Any, a: Any) -> None:
+def _lower_two(job: Any, span: int, row: int, pair: int, upper: Any, lower: Any, a: Any) -> None:
     """Two rows at a time, so that what is read of A and B serves twice; four ranks, so that the rows' numbers do."""
-    above, below, width, rank, k = _low(job, row), _low(job, row + 1), job[INPUTS_WIDTH], job[span + RANK], 0
-    zero = np.float32(0.0)
-    while k + 4 <= rank:
+    _prefer_wide_vectors()
+    above, below, width, zero = _low(job, row), _low(job, pair), job[INPUTS_WIDTH], np.float32(0.0)
+    for k in range(0, job[span + RANK], RANKS):
         u0, u1, u2, u3, l0, l1, l2, l3 = zero, zero, zero, zero, zero, zero, zero, zero
         at0, at1, at2, at3 = k * width, (k + 1) * width, (k + 2) * width, (k + 3) * width
         for j in range(width):
-            u, l = _widened(upper[j]), _widened(lower[j])
+            x, y = _widened(upper[j]), _widened(lower[j])
             a0, a1, a2, a3 = _widened(a[at0 + j]), _widened(a[at1 + j]), _widened(a[at2 + j]), _widened(a[at3 + j])
-            u0, u1, u2, u3 = u0 + a0 * u, u1 + a1 * u, u2 + a2 * u, u3 + a3 * u
-            l0, l1, l2, l3 = l0 + a0 * l, l1 + a1 * l, l2 + a2 * l, l3 + a3 * l
+            u0, u1, u2, u3 = u0 + a0 * x, u1 + a1 * x, u2 + a2 * x, u3 + a3 * x
+            l0, l1, l2, l3 = l0 + a0 * y, l1 + a1 * y, l2 + a2 * y, l3 + a3 * y
         above[k], above[k + 1], above[k + 2], above[k + 3] = u0, u1, u2, u3
         below[k], below[k + 1], below[k + 2], below[k + 3] = l0, l1, l2, l3
-        k += 4
-    for rest in range(k, rank):
-        u0, l0, at0 = zero, zero, rest * width
-        for j in range(width):
-            u0 += _widened(a[at0 + j]) * _widened(upper[j])
-            l0 += _widened(a[at0 + j]) * _widened(lower[j])
-        above[rest], below[rest] = u0, l0
-
-
-@_summing
-def _lower_one(job: Any, span: int, row: int, inputs: Any, a: Any) -> None:
-    low, width = _low(job, row), job[INPUTS_WIDTH]
-    for k in range(job[span + RANK]):
-        total, at = np.float32(0.0), k * width
-        for j in range(width):
-            total += _widened(a[at + j]) * _widened(inputs[j])
-        low[k] = total
 
 
 @_inlined
 def _scale(job: Any, span: int, row: int, left: int, right: int) -> None:
+    _prefer_wide_vectors()
     target, gain, halves = _target(job, row), _floats(job[span + GAIN]), _halves(job[SOURCE] + 2 * row * job[WIDTH])
     if job[IS_BFLOAT16] and job[span + GAIN]:
         for j in range(left, right):
@@ -219,9 +216,10 @@ def _scale(job: Any, span: int, row: int, left: int, right: int) -> None:
 
 @_inlined
 def _raise_two(job: Any, span: int, row: int, left: int, right: int) -> None:
+    _prefer_wide_vectors()
     upper, lower, above, below = _target(job, row), _target(job, row + 1), _low(job, row), _low(job, row + 1)
-    b, stride, rank, k = _floats(job[span + B]), job[span + B_STRIDE], job[span + RANK], 0
-    while k + 4 <= rank:
+    b, stride = _floats(job[span + B]), job[span + B_STRIDE]
+    for k in range(0, job[span + RANK], RANKS):
         u0, u1, u2, u3 = above[k], above[k + 1], above[k + 2], above[k + 3]
         l0, l1, l2, l3 = below[k], below[k + 1], below[k + 2], below[k + 3]
         at0, at1, at2, at3 = k * stride, (k + 1) * stride, (k + 2) * stride, (k + 3) * stride
@@ -229,16 +227,11 @@ def _raise_two(job: Any, span: int, row: int, left: int, right: int) -> None:
             b0, b1, b2, b3 = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j]
             upper[j] = upper[j] + u0 * b0 + u1 * b1 + u2 * b2 + u3 * b3
             lower[j] = lower[j] + l0 * b0 + l1 * b1 + l2 * b2 + l3 * b3
-        k += 4
-    for rest in range(k, rank):
-        u0, l0, at0 = above[rest], below[rest], rest * stride
-        for j in range(left, right):
-            upper[j] += u0 * b[at0 + j]
-            lower[j] += l0 * b[at0 + j]
 
 
 @_inlined
 def _raise_one(job: Any, span: int, row: int, left: int, right: int) -> None:
+    _prefer_wide_vectors()
     target, low, b, stride = _target(job, row), _low(job, row), _floats(job[span + B]), job[span + B_STRIDE]
     for k in range(job[span + RANK]):
         share, at = low[k], k * stride

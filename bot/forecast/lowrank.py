@@ -26,6 +26,12 @@ def is_compiled(device: torch.device) -> bool:
     return device.type == "cpu" and threads.reachable()
 
 
+def make_ready(device: torch.device) -> None:
+    """Compile what runs adapters: a few seconds once on a machine, later it is read from numba's cache."""
+    if is_compiled(device):
+        compiled.kernel()
+
+
 def adapted(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
     """gain * `product` + b (a x), float32; `product` is (rows, out) of `rows` of the targets' outputs.
 
@@ -45,7 +51,8 @@ def by_torch(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice)
 
 
 def by_kernel(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
-    assert product.is_contiguous() and inputs.stride(1) == 1
+    assert product.is_contiguous()
+    assert inputs.stride(1) == 1
     result = product if product.dtype is torch.float32 else torch.empty(product.shape)
     low = torch.empty(len(product), max(len(own.delta.a) for own in owned))
     spans, done = [], 0

@@ -164,6 +164,10 @@ class FaultPlan:
         """By number."""
         return {entry.number: entry.fault for entry in self._entries}
 
+    @property
+    def empty(self) -> bool:
+        return not self._entries
+
     def add(self, fault: Fault) -> int:
         """Returns the fault's number."""
         self._entries.append(_Entry(self._added, fault))

@@ -17,8 +17,9 @@ from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
-RECONCILE, COVER, FUNDING, LOOK = "reconcile", "cover", "funding", "look"  # keys of the recheck times, no client ids
-KEYS = frozenset({RECONCILE, COVER, FUNDING, LOOK})
+# keys of the recheck times, no client ids
+RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
 
 
 class Sent(enum.Enum):

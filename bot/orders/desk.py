@@ -261,8 +261,8 @@ class Desk:
         if self._check_ms is not None:
             self._unchecked = self._unchecked or bool(self.book.positions)
             if self._unchecked:
-                self._sender.recheck_at.setdefault(CHECK, self._clock.now() + self._check_ms)
-                self._sender.recheck_at.setdefault(WATCH, self._clock.now() + WATCH_MS)
+                self._sender.recheck_within(CHECK, self._check_ms)
+                self._sender.recheck_within(WATCH, WATCH_MS)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))

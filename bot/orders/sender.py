@@ -51,6 +51,11 @@ class Sender:
     def recheck(self, key: str, after_ms: int) -> None:
         self.recheck_at[key] = self._clock.now() + after_ms
 
+    def recheck_within(self, key: str, after_ms: int) -> None:
+        """Ask again then, or earlier where that is planned already."""
+        at = self._clock.now() + after_ms
+        self.recheck_at[key] = min(at, self.recheck_at.get(key, at))
+
     def next_recheck(self) -> int | None:
         """When something has to be asked again; what triggered is, until its child order has ended."""
         live = {row.client_id: row.state for row in self._book.live_orders()}

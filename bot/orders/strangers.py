@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from bot.clock import SECOND_MS
 from bot.messages import Position, Severity, StandingOrder, TradingState
 from bot.orders.book import PositionBook
 from bot.orders.gate import DESK, Gate
@@ -97,12 +98,12 @@ class Strangers:
 
     async def _remember_foreign(self, fill: Fill) -> None:
         self._news.tell("foreign_fill", Severity.WARNING, **_words(fill, []))
+        self._sender.recheck_within(RECONCILE, SECOND_MS)
         net = self._book.net(fill.symbol)
         known = any((f.symbol, f.trade_id) == (fill.symbol, fill.trade_id) for f in self._foreign)
         if net != 0 and fill.buy is (net < 0) and not known:
             self._foreign.append(fill)
             await self._keep()
-            self._sender.recheck(RECONCILE, 0)
 
     async def _keep(self) -> None:
         await self._store.set_fact(FOREIGN, msgspec.to_builtins(self._foreign))

@@ -70,7 +70,8 @@ def _refuse_broken_tests(mutants: Iterable[Mutant]) -> None:
     wanted = sorted({argument for mutant in mutants for argument in mutant.caught_by})
     status, output = _pytest(CHECKOUT, wanted)
     if status != 0:
-        raise Unusable(f"the tests fail without any fault planted: {', '.join(FAILED.findall(output)) or output[-500:]}")
+        failed = ", ".join(FAILED.findall(output)) or output[-500:]
+        raise Unusable(f"the tests fail without any fault planted: {failed}")
 
 
 def _judge(mutant: Mutant) -> Verdict:

@@ -123,6 +123,9 @@ class Checks:
                 del findings.differences[symbol]
                 await self._tending.tend(closed)
         await self._tending.tend(list(self._book.positions.values()))  # closed ones too: a leg of theirs may still live
+        for row in findings.orphans:
+            self._news.tell("orphan_order", Severity.WARNING, client_id=row.client_id, state=row.state)
+            await self._sender.cancel(row)
         if not findings.differences:
             await self._strangers.forget_all()
         if findings.disagreement:

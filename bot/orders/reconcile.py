@@ -48,6 +48,7 @@ class Findings(msgspec.Struct):
     events: list[BotEvent] = []
     differences: dict[str, Difference] = {}  # by symbol
     strays: list[str] = []  # client ids with our prefix that the database does not know
+    orphans: list[OrderRow] = []  # orders that have ended by our book and are open at the venue
     foreign_conditional: int = 0  # conditional orders of others
 
     @property
@@ -181,6 +182,8 @@ class Reconciler:
         self._report_foreign(on_venue.values(), findings)
         for row in [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]:
             await self._settle(row, on_venue.get(row.client_id))
+            if row.client_id in on_venue and row.state not in LIVE:
+                findings.orphans.append(row)
         for symbol in symbols:
             await book_fills(await self.missing_fills(symbol))
         await book_funding()

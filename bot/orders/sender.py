@@ -17,6 +17,7 @@ from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
+DUPLICATE_CLIENT_ID = -4116
 # keys of the recheck times, no client ids
 RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
 KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
@@ -71,6 +72,10 @@ class Sender:
         try:
             report = await self._port.place(row.request)
         except VenueRejected as error:
+            if error.code == DUPLICATE_CLIENT_ID:  # it is there: an earlier try arrived
+                self._book.apply_event(row, OrderEvent.UNKNOWN, now(), str(error))
+                await self.ask(row)
+                return Sent.HANDLED
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
             self._news.tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.REFUSED

@@ -101,7 +101,7 @@ class Checks:
             return  # looked at again; want of an answer says nothing
         for row in missing:
             self._news.tell("stop_not_standing", Severity.WARNING, client_id=row.client_id)
-            if await self._sender.ask(row, last_time=True):
+            if await self._sender.ask(row):
                 await self._intake.pull(row.request.symbol)
             await self._tending.tend([self._book.positions[row.position_id]])
 

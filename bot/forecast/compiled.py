@@ -17,6 +17,8 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 ROWS = 8  # of one block of work, which a thread claims
 COLUMNS = 256  # of B, so many at a time stay in the first-level cache while they meet a block's rows
 
+_pointer_to: Any = types.CPointer  # its types would be half a declaration
+
 
 class Product(NamedTuple):
     """Where a product's operand and result stand, and where it goes. Addresses; strides are in numbers."""
@@ -63,9 +65,9 @@ def job_of(product: Product, spans: Sequence[Span]) -> Job:
 @functools.cache
 def kernel() -> int:
     """Address of the C function that does a job, alone or together with others that are called with the same one."""
-    signature = types.void(types.CPointer(types.int64))
+    signature = types.void(_pointer_to(types.int64))
     try:
-        compiled = cfunc(signature, cache=True)(_do)
+        compiled: Any = cfunc(signature, cache=True)(_do)
     except RuntimeError:  # numba has no folder to write to: a read-only installation without a home
         compiled = cfunc(signature)(_do)
     return int(compiled.address)
@@ -80,31 +82,36 @@ def _summing(function: FunctionT) -> FunctionT:
     return cast(FunctionT, njit(fastmath={"contract", "reassoc", "nsz"})(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def _instruction(function: Callable[..., Any]) -> Any:
+    """What numba has no word for, as LLVM writes it. `function` is given types and tells the signature and the code."""
+    return intrinsic(function)
+
+
+@_instruction
 def _claim(_: Any, numbers: Any) -> Any:
     """The first of `numbers`, and add one to it: no two threads get the same."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.atomic_rmw("add", arguments[0], context.get_constant(types.int64, 1), "monotonic")
 
-    return types.int64(types.CPointer(types.int64)), code
+    return types.int64(_pointer_to(types.int64)), code
 
 
 def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@_instruction
 def _floats(_: Any, address: Any) -> Any:
-    return types.CPointer(types.float32)(types.int64), _as_pointer
+    return _pointer_to(types.float32)(types.int64), _as_pointer
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@_instruction
 def _halves(_: Any, address: Any) -> Any:
-    return types.CPointer(types.uint16)(types.int64), _as_pointer
+    return _pointer_to(types.uint16)(types.int64), _as_pointer
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@_instruction
 def _widened(_: Any, number: Any) -> Any:
     """A float32 as it is; a bfloat16, given as its bits, as float32."""
 
@@ -117,7 +124,7 @@ def _widened(_: Any, number: Any) -> Any:
     return types.float32(number), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+@_instruction
 def _prefer_wide_vectors(_: Any) -> Any:
     """For the function that calls it: LLVM would use half of what the widest registers hold."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, guards_app, journal_app, train_app
+from bot.commands import checkpoints_app, forecast_app, guards_app, journal_app, train_app
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import ModelRefused, OperatorError, VenueError
 
@@ -34,7 +34,12 @@ app = typer.Typer(
     context_settings=WIDTH,
     help=MANUAL,
 )
-GROUPS = {"checkpoints": checkpoints_app.app, "journal": journal_app.app, "train": train_app.app}
+GROUPS = {
+    "checkpoints": checkpoints_app.app,
+    "forecast": forecast_app.app,
+    "journal": journal_app.app,
+    "train": train_app.app,
+}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")

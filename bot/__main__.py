@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, forecast_app, guards_app, journal_app, train_app
+from bot.commands import checkpoints_app, data_app, forecast_app, guards_app, journal_app, train_app
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import ModelRefused, OperatorError, VenueError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 GROUPS = {
     "checkpoints": checkpoints_app.app,
+    "data": data_app.app,
     "forecast": forecast_app.app,
     "journal": journal_app.app,
     "train": train_app.app,

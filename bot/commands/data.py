@@ -169,7 +169,7 @@ def check_history(directory: Path, symbol: str | None, limits: Limits, as_json: 
     if as_json:
         print_json({"series": len(series), "limits": limits, "faults": found})
     else:
-        _show_faults(found, len(series))
+        show_faults(found, len(series))
     return int(any(fault.level == "error" for fault in found))
 
 
@@ -194,12 +194,12 @@ def _show_taken(told: Sequence[Taken], files: int, seconds: float, directory: Pa
         numbers = (one.files, one.rows, one.stored, one.replaced)
         shown.add_row(one.symbol, one.series, *(f"{number:,}" for number in numbers))
     print_table(shown)
-    _show_faults([fault for one in told for fault in one.faults], len(told))
+    show_faults([fault for one in told for fault in one.faults], len(told))
     rows = sum(one.stored for one in told)
     console().print(f"{rows:,} rows of {files} files in {seconds:,.1f} s, into {directory}", style="dim")
 
 
-def _show_faults(found: Sequence[Fault], series: int) -> None:
+def show_faults(found: Sequence[Fault], series: int) -> None:
     if found:
         shown = Grid("Level", "Symbol", "Series", "Rule", "First", "Bars", "What", right="Bars", fold="What")
         for one in found:

@@ -1,12 +1,13 @@
 """The command line of `data`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from bot.commands.options import Json, State
-from bot.history.foreign import What
+from bot.commands.options import DEFAULT_VARIANTS, Config, Json, PluginFolders, State, config_path
+
+Kind = Literal["bars", "mark", "funding"]
 
 app = typer.Typer(rich_markup_mode=None, help="Recorded bars, mark prices and funding: get, list, check.")
 
@@ -19,11 +20,50 @@ def folder(bars: Path | None, state: Path) -> Path:
     return bars or state / "bars" / "live"
 
 
+@app.command()
+def fetch(
+    start: Annotated[str, typer.Option("--from", help="First day, UTC, as 2025-03-01.")],
+    end: Annotated[str | None, typer.Option("--to", help="The day after the last one; by default until now.")] = None,
+    variants: Annotated[
+        list[Path] | None, typer.Option("--variants", help="Their symbols: a file, or a folder; may repeat.")
+    ] = None,
+    symbol: Annotated[list[str] | None, typer.Option("--symbol", help="A symbol; may repeat.")] = None,
+    interval: Annotated[list[str] | None, typer.Option("--interval", help="Of bars, as 5m; may repeat.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="bars | mark | funding; may repeat.")] = None,
+    bars: Bars = None,
+    venue: Annotated[str, typer.Option(help="live | demo; no account is needed.")] = "live",
+    share_pct: Annotated[
+        float, typer.Option(min=1, max=100, help="Of the venue's request limits; a running bot needs the rest.")
+    ] = 50.0,
+    state: State = Path("var"),
+    config: Config = None,
+    plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it
+    as_json: Json = False,
+) -> None:
+    """Fetch closed bars (1h where no --interval is given), 1h marks and funding. May be stopped and started again."""
+    from bot.commands.fetch import FetchOptions, fetch_history
+
+    options = FetchOptions(
+        symbols=tuple(symbol or ()),
+        variants=tuple(variants or (() if symbol else (DEFAULT_VARIANTS,))),
+        plugins=tuple(plugins),
+        config=config_path(config),
+        bars=folder(bars, state),
+        venue=venue,
+        kinds=tuple(kind or ("bars", "mark", "funding")),
+        intervals=tuple(interval or ("1h",)),
+        start=start,
+        end=end,
+        share_pct=share_pct,
+    )
+    raise typer.Exit(fetch_history(options, as_json))
+
+
 @app.command("import")
 def import_files(
     sources: Annotated[list[Path], typer.Argument(help="Files, or folders of them: .parquet, .csv, Binance's .zip.")],
     bars: Bars = None,
-    kind: Annotated[What | None, typer.Option(help="By default told by each file's name and folder.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="By default told by each file's name and folder.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Of files whose names do not tell it.")] = None,
     interval: Annotated[str | None, typer.Option(help="Of files whose names do not tell it, as 1h.")] = None,
     state: State = Path("var"),

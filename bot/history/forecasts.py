@@ -134,7 +134,7 @@ class ForecastStore:
 
 def window_crc32(closes: Floats) -> int:
     """By which a stored forecast is told from one of other bars, after bars were replaced."""
-    return zlib.crc32(np.ascontiguousarray(closes, dtype=np.float64))
+    return zlib.crc32(np.ascontiguousarray(closes, dtype=np.float64).data)
 
 
 def open_store(root: Path, checkpoint: str, *, context: int, horizon: int, interval_ms: int) -> ForecastStore:

@@ -72,8 +72,8 @@ def refusals(bars: Bars, context: int, interval_ms: int) -> dict[Reason, Mask]:
         (Reason.WINDOW_ORDER, _any_of_the_last(np.append(False, steps <= 0), context - 1)),
         (Reason.WINDOW_GAP, _any_of_the_last(np.append(False, steps != interval_ms), context - 1)),
         (Reason.WINDOW_INTERVAL, bars.open_time % interval_ms != 0),
-        (Reason.WINDOW_NOT_FINITE, _any_of_the_last(~np.isfinite(numbers).all(axis=1), context)),
-        (Reason.WINDOW_NOT_POSITIVE, _any_of_the_last(~(prices > 0).all(axis=1), context)),
+        (Reason.WINDOW_NOT_FINITE, _any_of_the_last(np.any(~np.isfinite(numbers), axis=1), context)),
+        (Reason.WINDOW_NOT_POSITIVE, _any_of_the_last(np.any(prices <= 0, axis=1), context)),
     ]
     found: dict[Reason, Mask] = {}
     left = np.ones(count, dtype=np.bool_)

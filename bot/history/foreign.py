@@ -23,6 +23,7 @@ What = Literal["bars", "mark", "funding"]
 SUFFIXES = (".parquet", ".csv", ".zip")
 SYMBOL_IN_NAME = re.compile(r"([A-Z0-9]{5,20})[-_]")
 INTERVAL_IN_NAME = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(INTERVALS)})(?![A-Za-z0-9])")
+PLACE = re.compile(r"column_\d+")  # what polars calls the columns of a file without a header
 KLINE = (
     "open_time",
     "open",
@@ -165,7 +166,7 @@ def _unzipped(path: Path) -> bytes:
 
 def _named(origin: Origin, table: pl.DataFrame) -> pl.DataFrame:
     """With our names: by the header, or by the place of each column where there is none."""
-    if table.columns[0] == "column_1":
+    if PLACE.fullmatch(table.columns[0]):
         names = ("funding_time", "interval_hours", "rate") if origin.what == "funding" else KLINE
         return table.rename(dict(zip(table.columns, names, strict=False)))
     lower = {name: name.strip().lower().replace(" ", "_") for name in table.columns}

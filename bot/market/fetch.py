@@ -159,7 +159,7 @@ class Fetcher:
             if page.is_empty():
                 break
             yield page
-            at = int(page.to_series(0).to_numpy()[-1]) + 1
+            at = int(page.to_series(0).to_numpy()[-1]) + (HOUR_MS if one.what == "funding" else one.interval_ms)
             self._tell(before + (at - start) // one.interval_ms)
         self._tell(before + (end - start) // one.interval_ms)
 

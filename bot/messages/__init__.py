@@ -32,11 +32,15 @@ from bot.messages.operation import (
     Severity,
 )
 from bot.messages.orders import (
+    PERSON,
     BalanceChanged,
     ExitIntent,
+    Flatten,
     Position,
     PositionChanged,
     PositionStatus,
+    StandingOrder,
+    StandingReleased,
     StopMove,
     TradingState,
     TradingStateChanged,
@@ -52,6 +56,7 @@ from bot.messages.signals import (
 )
 
 __all__ = [
+    "PERSON",
     "BalanceChanged",
     "Bar",
     "BarClosed",
@@ -62,6 +67,7 @@ __all__ = [
     "ExitIntent",
     "ExitPlan",
     "FilterVerdict",
+    "Flatten",
     "Floats",
     "Forecast",
     "ForecastRefused",
@@ -84,6 +90,8 @@ __all__ = [
     "Side",
     "Signal",
     "SignalOutcome",
+    "StandingOrder",
+    "StandingReleased",
     "StopMove",
     "TradingState",
     "TradingStateChanged",

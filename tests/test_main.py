@@ -114,7 +114,10 @@ FAULTS = [
     (f"run {BTC} --pace fast", r"--pace fast: expected max, or a number above 0 \(times real time\)"),
     (f"run {BTC} --profile wild", "--profile wild: expected one of calm, normal, stress"),
     (f"run {BTC} --bars {{0}}/nowhere", r"--bars {0}/nowhere: no such folder; expected .*"),
-    (f"run {BTC} --bars {{0}}/empty", "{0}/empty/BTCUSDT-1h.parquet: no such file"),
+    (
+        f"run {BTC} --bars {{0}}/empty",
+        "{0}/empty/BTCUSDT-1h.parquet: no such file, nor months in {0}/empty/BTCUSDT/1h; .*data fetch.*",
+    ),
     (f"run {BTC} --state {{0}}/a_file", "--state {0}/a_file: File exists; expected a folder for its files"),
     ("simulator --symbol btc", '--symbol btc: expected a symbol of the venue such as "BTCUSDT"'),
     ("simulator --symbol BTCUSDT --port 70000", "Invalid value for '--port': .* 65535; see .*"),

@@ -1,5 +1,6 @@
 """The same batches on a Ray cluster. Imported by `forecast --ray` alone: ray is an extra."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from bot.errors import OperatorError
 from bot.forecast.bulk import Answer, Setup, Task, Worker
 
 AHEAD = 2  # tasks that a worker has at hand
+ANSWER_SECONDS = 5.0
 
 
 class RayWorkers:
@@ -23,6 +25,7 @@ class RayWorkers:
         self._count = count
 
     def answers(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Answer]]:
+        _refuse_silence(self._address)
         try:
             ray.init(address=self._address, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -50,5 +53,17 @@ class RayWorkers:
         while at_work:
             (done,), _ = ray.wait(list(at_work), num_returns=1)
             task, worker = at_work.pop(done)
-            yield task, ray.get(done)
+            answer = ray.get(done)
             take(worker)
+            yield task, answer
+
+
+def _refuse_silence(address: str) -> None:
+    """OperatorError where nobody listens: ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise OperatorError(f"--ray {address}: nobody answers there ({error.strerror or error})") from None

@@ -44,8 +44,9 @@ class Processes:
             while any(process.task is not None for process in started):
                 ready = wait([process.pipe for process in started if process.task is not None])
                 for process in (one for one in started if one.pipe in ready):
-                    yield process.done()
-                    process.take(next(tasks, None))
+                    answered = process.done()
+                    process.take(next(tasks, None))  # before the answer is stored, so that nobody waits for that
+                    yield answered
 
 
 class _Process:

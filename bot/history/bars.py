@@ -156,4 +156,4 @@ def _schema(kind: Kind) -> Schema:
 def absent(files: BarFiles, symbol: str, interval_ms: int) -> OperatorError:
     """The error for a series that a command needs and that is not there."""
     folder, flat = files.folder(symbol, interval_ms), files.flat_file(symbol, interval_ms)
-    return OperatorError(f"{flat}: no such file, nor months in {folder}; see `python -m bot data list`")
+    return OperatorError(f"{flat}: no such file, nor months in {folder}; `python -m bot data fetch` gets them")

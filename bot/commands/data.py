@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import polars as pl
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
@@ -12,7 +13,7 @@ from bot.commands.output import Grid, configure_logs, console, moment, print_jso
 from bot.commands.progress import progress
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
-from bot.history.faults import Fault, Limits, disagreements, faults, gaps
+from bot.history.faults import Fault, Limits, disagreements, faults, holes_between
 from bot.history.foreign import Origin, Part, What, files_below, origin_of, read
 from bot.history.funding import FundingFiles
 from bot.history.intake import Intake, Taken
@@ -109,17 +110,19 @@ def _recorded(directory: Path, symbol: str | None) -> list[Recorded]:
     found = []
     for name, kind, interval_ms in files.series():
         place = files.place(name, interval_ms, kind)
-        bars = files.load(name, interval_ms, kind)
-        if place is None or symbol not in (None, name) or not len(bars):
+        if place is None or symbol not in (None, name):
             continue
-        holes = gaps(bars)
+        times = files.frame(name, interval_ms, kind, {"open_time": pl.Int64()})["open_time"].to_numpy()
+        if not len(times):
+            continue
+        holes = holes_between(times, interval_ms)
         found.append(
             Recorded(
                 symbol=name,
                 series=series_name(interval_ms, kind),
-                from_at=int(bars.open_time[0]),
-                to_at=bars.close_at,
-                rows=len(bars),
+                from_at=int(times.min()),
+                to_at=int(times.max()) + interval_ms,
+                rows=len(times),
                 gaps=len(holes),
                 missing=sum((end - start) // interval_ms for start, end in holes),
                 bytes=files.bytes(name, interval_ms, kind),

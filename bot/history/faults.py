@@ -57,9 +57,13 @@ def absurd(bars: Bars) -> dict[str, Mask]:
 
 def gaps(bars: Bars) -> list[tuple[int, int]]:
     """(first missing open_time, next present open_time) of every hole."""
-    steps = np.diff(bars.open_time)
-    holes = np.flatnonzero(steps > bars.interval_ms)
-    return [(int(bars.open_time[at]) + bars.interval_ms, int(bars.open_time[at + 1])) for at in holes]
+    return holes_between(bars.open_time, bars.interval_ms)
+
+
+def holes_between(open_time: npt.NDArray[np.int64], interval_ms: int) -> list[tuple[int, int]]:
+    """The same of open times alone."""
+    holes = np.flatnonzero(np.diff(open_time) > interval_ms)
+    return [(int(open_time[at]) + interval_ms, int(open_time[at + 1])) for at in holes]
 
 
 def faults(bars: Bars, limits: Limits, kind: Kind = "bars") -> list[Fault]:

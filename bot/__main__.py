@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, guards_app, journal_app, train_app
+from bot.commands import checkpoints_app, data_app, forecast_app, guards_app, journal_app, train_app
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import ModelRefused, OperatorError, VenueError
 
@@ -19,7 +19,10 @@ MANUAL = """Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.
 python -m bot run deploy/variants/btc.toml          replay a generated market; no account needed
 python -m bot deploy/variants/btc.toml              the same
 python -m bot run deploy/variants --bars DIR --from 2025-03-01 --to 2025-03-31
-                                                    replay recordings, SYMBOL-INTERVAL.parquet
+                                                    replay recordings
+python -m bot data fetch --from 2025-01-01          get them: bars, marks, funding of the book's symbols
+python -m bot forecast deploy/variants --from 2025-03-01
+                                                    the model's word on every hour, stored once
 python -m bot check deploy/variants                 what is wrong with my files; what they resolve to
 python -m bot journal signals --limit 20 --json     what was decided, as JSON
 
@@ -34,7 +37,13 @@ app = typer.Typer(
     context_settings=WIDTH,
     help=MANUAL,
 )
-GROUPS = {"checkpoints": checkpoints_app.app, "journal": journal_app.app, "train": train_app.app}
+GROUPS = {
+    "checkpoints": checkpoints_app.app,
+    "data": data_app.app,
+    "forecast": forecast_app.app,
+    "journal": journal_app.app,
+    "train": train_app.app,
+}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")
@@ -48,7 +57,7 @@ def run(
     state: State = Path("var"),
     plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it
     checkpoints: Checkpoints = None,
-    bars: Annotated[Path | None, typer.Option(help="Replay: folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Replay: folder of recordings.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Replay: first day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Replay: the day after the last one.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Replay: days to play where --to is not given.")] = 7,
@@ -100,7 +109,7 @@ def check(
 @app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
 def simulator(
     symbol: Annotated[list[str], typer.Option("--symbol", help="A symbol of the market; may repeat.")],
-    bars: Annotated[Path | None, typer.Option(help="Folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Folder of recordings.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The day after the last one.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days to play where --to is not given.")] = 7,

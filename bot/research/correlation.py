@@ -43,7 +43,7 @@ def independent_t(value: float, count: int) -> float:
 
 
 def panel_correlation(predicted: Floats, actual: Floats, at: Ints, step: int, lags: int) -> Correlation:
-    """Spearman's, with a t-value that allows for rows of one time, and of times up to `lags` steps apart, going together.
+    """Spearman's, with a t-value that allows for rows of one time, and of times `lags` steps apart, going together.
 
     The error is that of Driscoll and Kraay (Review of Economics and Statistics 80, 1998): the rows' influence on the
     correlation is summed by time, and the sums' long-run variance is Newey and West's (Econometrica 55, 1987).
@@ -55,7 +55,7 @@ def panel_correlation(predicted: Floats, actual: Floats, at: Ints, step: int, la
     value = float(np.mean(first * second))
     influence = first * second - value * (first**2 + second**2) / 2
     slots = (at - at.min()) // step
-    sums = np.bincount(slots, weights=influence)
+    sums = np.bincount(slots, weights=influence).astype(np.float64)
     error = math.sqrt(max(long_run_variance(sums, lags), 0.0)) / len(at)
     return Correlation(value, value / error if error > 0 and np.count_nonzero(sums) > lags else math.nan)
 

@@ -14,7 +14,7 @@ from bot.research.significance import (
     walk_forward,
 )
 
-# The numerical example of Bailey and Lopez de Prado (2014): the best of 100 trials has an annual Sharpe ratio of 2.5 over
+# The example of Bailey and Lopez de Prado (2014): the best of 100 trials has an annual Sharpe ratio of 2.5 over
 # 1,250 days of 250 in a year, skewness -3 and kurtosis 10; the trials' annual ratios have a variance of 1/2.
 DAILY, DAYS, VARIANCE = 2.5 / math.sqrt(250), 1250, 0.5 / 250
 

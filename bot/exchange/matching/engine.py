@@ -32,7 +32,7 @@ class Engine(Admission):
                 algo = self.algos[algo_id]
                 self._go_on(algo, self._markets[algo.symbol], fate)
 
-    def drop_algo(self, algo_id: int) -> Algo:
+    def expire_algo(self, algo_id: int) -> Algo:
         """The venue expires a conditional order by itself."""
         return self._write_algo(self.algos[algo_id], status=VenueStatus.EXPIRED)
 

@@ -1,14 +1,16 @@
 """The exchange's state in time: the clock, the market that is played, the account, and what the streams are told."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
+from bot.exchange.faults import Fault, FaultPlan
 from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import AccountUpdated, AlgoUpdated, EngineEvent, OrderUpdated, Settings
 from bot.exchange.simulator import market_payloads, payloads
 from bot.exchange.simulator.candles import Candles
+from bot.exchange.simulator.faults import Faults
 from bot.exchange.simulator.market import Market, PriceStep
 from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
@@ -70,8 +72,20 @@ class World:
         self._digits = {symbol: Digits.of(market.instruments[symbol]) for symbol in market.symbols}
         self._steps = market.steps()
         self._next = next(self._steps, None)
+        self._happen: Callable[[Fault], None] | None = None
+        self.faults = self._at_work(FaultPlan())
         self._pass_time(market.start)
         self.advance(market.start)
+
+    def use(self, plan: FaultPlan, happen: Callable[[Fault], None]) -> None:
+        """From now on `plan` says what goes wrong; `happen` does what is due at a time."""
+        self.faults = self._at_work(plan)
+        self._happen = happen
+
+    @property
+    def venue_time(self) -> int:
+        """The time as the venue's own clock has it."""
+        return self.now + self.faults.clock_offset(self.now)
 
     @property
     def ended(self) -> bool:
@@ -90,6 +104,7 @@ class World:
             moments.append(self.keys.expires_at)
         if wake_at is not None and wake_at > self.now:
             moments.append(wake_at)
+        moments += [at for at in (self.faults.next_at, self.engine.late_triggers.next_at) if at is not None]
         return min(max(min(moments), self.now + 1), self.market.end)
 
     def advance(self, until: int) -> None:
@@ -101,15 +116,31 @@ class World:
 
     def settle(self) -> None:
         """Tell the log and the user stream what the engine did since the last time."""
-        for event in self.engine.take_events():
+        for event in self.settle_unheard():
+            self._publish_user(event)
+        self._do_what_is_due()
+
+    def settle_unheard(self) -> list[EngineEvent]:
+        """Write down what the engine did since the last time, and tell nobody."""
+        events = self.engine.take_events()
+        for event in events:
             self.log.note(event)
             if symbol := _symbol_of(event):
                 self.cover.measure(symbol)
-            self._publish_user(event)
+            if isinstance(event, AccountUpdated):
+                self.faults.note(event)
+        return events
 
     def publish_user(self, event: str, shape: dict[str, Any]) -> None:
+        """Hand one event to the user stream; what becomes of it on the way is the faults' business."""
         if self.keys.current is not None:
-            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+            self.faults.put_user(event, shape, self.now)
+
+    def expire_listen_key(self) -> None:
+        """The key ends before its time."""
+        if self.keys.current is not None:
+            self.keys.expires_at = self.now
+            self._end_lapsed_key()
 
     def set_price(self, symbol: str, price: Decimal) -> None:
         """Move one price by hand, with a gap, and tell the streams."""
@@ -169,14 +200,47 @@ class World:
             self.cover.pass_time(now - self.now)
             self.now = now
         self.engine.step(self.now)
+        self.faults.pass_time(self.now)
+        self._end_lapsed_key()
+        for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
+            del self.countdowns[symbol]
+            self.engine.cancel_all(symbol)
+        self.settle()
+
+    def _end_lapsed_key(self) -> None:
         lapsed = self.keys.lapsed(self.now)
         if lapsed is not None:
             self.hub.publish(lapsed, encoder.encode(payloads.listen_key_event(lapsed, self.now)), "listenKeyExpired")
             self.log.add(self.now, "listen_key_expired")
-        for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
-            del self.countdowns[symbol]
-            self.engine.cancel_all(symbol)
+
+    def _at_work(self, plan: FaultPlan) -> Faults:
+        faults = Faults(plan, self.log, self._send_user, self._send_kline, self._bend_bar)
+        self.engine.fate_of = lambda algo: faults.fate_of(algo, self.now)
+        return faults
+
+    def _send_user(self, event: str, shape: dict[str, Any]) -> None:
+        if self.keys.current is not None:
+            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+
+    def _send_kline(self, stream: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(stream, encoder.encode(shape))
+
+    def _bend_bar(self, symbol: str, interval: str, open_time: int, factor: float | None) -> None:
+        self.candles.bend(symbol, INTERVAL_MS[interval], open_time, factor)
+
+    def _do_what_is_due(self) -> None:
+        """Let happen what is due now; what that causes is settled here too, and causes nothing further."""
+        faults = self.faults
+        if faults.happening or faults.plan.empty:
+            return
+        faults.happening = True
+        for fault in faults.plan.due(self.now):
+            faults.tell()
+            if self._happen is not None:
+                self._happen(fault)
             self.settle()
+        faults.happening = False
+        faults.tell()
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
@@ -234,7 +298,7 @@ class World:
                 continue
             closed = candle.close_at == self.now + 1
             shape = market_payloads.kline_event(symbol, name, candle, self._digits[symbol], closed=closed, at=self.now)
-            self.hub.publish(stream, encoder.encode(shape))
+            self.faults.put_kline(stream, shape, self.now)
 
     def _publish_mark(self, symbol: str) -> None:
         for stream in self._streams[symbol].marks:

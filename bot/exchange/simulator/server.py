@@ -53,7 +53,6 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = "sim-key"
     api_secret: str = "sim-secret"
     clock_window: ClockWindow = "virtual"
-    acks_with_average: bool = False
     weight_per_minute: int = 2400
     orders_per_minute: int = 1200
     orders_per_ten_seconds: int = 300
@@ -83,7 +82,6 @@ class Simulator:
             wallet=options.wallet,
             settings=msgspec.structs.replace(options.settings, seed=options.seed),
             seed=options.seed,
-            acks_with_average=options.acks_with_average,
         )
         self.limits = Limits(options.weight_per_minute, options.orders_per_minute, options.orders_per_ten_seconds)
         self.conductor = Conductor(

@@ -24,7 +24,7 @@ def place_order(world: World, call: Call) -> Shape:
     order = world.engine.place(new)
     if call.optional("newOrderRespType") != "RESULT":
         order = _as_accepted(order)
-    return payloads.order_ack(order, with_average=world.acks_with_average)
+    return payloads.order_ack(order, with_average=world.settings.switches.acks_with_average)
 
 
 def check_order(world: World, call: Call) -> Shape:
@@ -32,7 +32,7 @@ def check_order(world: World, call: Call) -> Shape:
     new = _new_order(world, call)
     instrument = world.market.instruments[call.symbol(world)]
     rules.check_type(new.type)
-    rules.check_order_parameters(new)
+    rules.check_order_parameters(new, world.now)
     rules.check_client_id(new.client_id, duplicate=False)
     quantity = rules.sent(new.quantity, "quantity")
     rules.check_precision(new.price, quantity, instrument)
@@ -58,7 +58,7 @@ def check_order(world: World, call: Call) -> Shape:
 
 def cancel_order(world: World, call: Call) -> Shape:
     order = world.engine.cancel(call.symbol(world), call.integer("orderId"), call.optional("origClientOrderId"))
-    return payloads.order_ack(order, with_average=world.acks_with_average)
+    return payloads.order_ack(order, with_average=world.settings.switches.acks_with_average)
 
 
 def query_order(world: World, call: Call) -> Shape:

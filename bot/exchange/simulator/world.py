@@ -6,8 +6,15 @@ from typing import Any
 
 from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
 from bot.exchange.matching.engine import Engine
-from bot.exchange.matching.records import AccountUpdated, AlgoUpdated, EngineEvent, OrderUpdated, Settings
-from bot.exchange.simulator import market_payloads, payloads
+from bot.exchange.matching.records import (
+    AccountUpdated,
+    AlgoUpdated,
+    EngineEvent,
+    MarginCalled,
+    OrderUpdated,
+    Settings,
+)
+from bot.exchange.simulator import market_payloads, user_events
 from bot.exchange.simulator.candles import Candles
 from bot.exchange.simulator.market import Market, PriceStep
 from bot.exchange.simulator.market_payloads import Digits, Quote
@@ -42,7 +49,6 @@ class World:
         wallet: Decimal,
         settings: Settings,
         seed: int = 0,
-        acks_with_average: bool = False,
     ) -> None:
         self.market = market
         self.hub = hub
@@ -58,9 +64,9 @@ class World:
         self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
         self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
         self.countdowns: dict[str, int] = {}
-        self.acks_with_average = acks_with_average
         self.dual_side = False
         self.multi_assets = False
+        self.margin_types = dict.fromkeys(market.symbols, user_events.CROSSED)  # a word alone: margin is always cross
         self.starting_wallet = wallet
         self.accepted = 0
         self.rejected = 0
@@ -84,6 +90,8 @@ class World:
     def next_moment(self, wake_at: int | None = None) -> int:
         """When something happens next: a price, a deadline, the end, or the time that the bot asked for."""
         moments = [self.market.end, *self.countdowns.values()]
+        if (deadline := self.engine.next_deadline) is not None:
+            moments.append(deadline)
         if self._next is not None:
             moments.append(self._next.at)
         if self.keys.current is not None:
@@ -101,11 +109,14 @@ class World:
 
     def settle(self) -> None:
         """Tell the log and the user stream what the engine did since the last time."""
-        for event in self.engine.take_events():
+        events = self.engine.take_events()
+        for event in events:
             self.log.note(event)
             if symbol := _symbol_of(event):
                 self.cover.measure(symbol)
-            self._publish_user(event)
+        if self.keys.current is not None:
+            for name, shape in user_events.told(events, self.settings.switches, self.margin_types):
+                self.publish_user(name, shape)
 
     def publish_user(self, event: str, shape: dict[str, Any]) -> None:
         if self.keys.current is not None:
@@ -171,12 +182,14 @@ class World:
         self.engine.step(self.now)
         lapsed = self.keys.lapsed(self.now)
         if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(payloads.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
             self.log.add(self.now, "listen_key_expired")
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
             del self.countdowns[symbol]
             self.engine.cancel_all(symbol)
-            self.settle()
+            if self.settings.switches.countdown_cancels_algos:
+                self.engine.cancel_all_algos(symbol)
+        self.settle()
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
@@ -201,18 +214,6 @@ class World:
         quote.funding_rate = rate
         quote.next_funding_at = self.now + self.funding_ms[symbol]
         self.engine.pay_funding(symbol, rate)
-
-    def _publish_user(self, event: EngineEvent) -> None:
-        if self.keys.current is None:
-            return
-        if isinstance(event, OrderUpdated):
-            if event.fill is not None:
-                self.publish_user("TRADE_LITE", payloads.trade_lite_event(event.order, event.fill))
-            self.publish_user("ORDER_TRADE_UPDATE", payloads.order_event(event))
-        elif isinstance(event, AccountUpdated):
-            self.publish_user("ACCOUNT_UPDATE", payloads.account_event(event))
-        else:
-            self.publish_user("ALGO_UPDATE", payloads.algo_event(event))
 
     def _publish_market(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
@@ -253,7 +254,13 @@ class World:
 
 
 def _symbol_of(event: EngineEvent) -> str:
-    """Empty for a transfer."""
-    if isinstance(event, OrderUpdated):
-        return event.order.symbol
-    return event.algo.symbol if isinstance(event, AlgoUpdated) else event.symbol
+    """Empty for what concerns the whole account."""
+    match event:
+        case OrderUpdated():
+            return event.order.symbol
+        case AlgoUpdated():
+            return event.algo.symbol
+        case AccountUpdated():
+            return event.symbol
+        case MarginCalled():
+            return ""

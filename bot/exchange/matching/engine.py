@@ -21,8 +21,13 @@ class Engine(Forced):
     """
 
     def step(self, now: int) -> None:
-        """Set the time that the next calls happen at, never back; what is good until then expires."""
+        """Set the time that the next calls happen at, never back.
+
+        Triggers that were late until then go on, and what is good until then expires.
+        """
         self.now = max(self.now, now)
+        if self.late_triggers.next_at is not None:
+            self._go_on_late()
         if self._deadlines:
             self._end_overdue()
 

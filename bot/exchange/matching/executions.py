@@ -19,8 +19,9 @@ class Executions(Admission):
 
     @property
     def next_deadline(self) -> int | None:
-        """When the next GTD order ends."""
-        return min(self._deadlines.values(), default=None)
+        """When the next GTD order ends or a late trigger goes on."""
+        late = self.late_triggers.next_at
+        return min([*self._deadlines.values(), *([] if late is None else [late])], default=None)
 
     def _accept(
         self,
@@ -116,6 +117,14 @@ class Executions(Admission):
             wanted -= quantity
             if not wanted:
                 return
+
+    def _take_share(self, order: Order, market: Market, share: Decimal) -> Order:
+        """Execute a share of the order, in whole steps, and expire the rest."""
+        step = market.instrument.step_size
+        part = order.quantity * share // step * step
+        if part and market.last is not None:
+            order = self._fill(order, part, self._taker_price(market, order.buy), maker=False)
+        return self._expire(order, NO_LIQUIDITY) if order.is_open else order
 
     def _first_share(self, order: Order, quantity: Decimal, market: Market) -> Decimal:
         """How much of `quantity` the first execution gets: from one step to all of it."""

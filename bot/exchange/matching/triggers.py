@@ -1,10 +1,12 @@
 """The book of conditional orders: placing, cancelling, trailing, triggering."""
 
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from bot.exchange.matching import rules
 from bot.exchange.matching.admission import crosses
-from bot.exchange.matching.executions import Executions
+from bot.exchange.matching.executions import NO_REASON, Executions
+from bot.exchange.matching.fates import FAIR, Fate
 from bot.exchange.matching.levels import Market, Trail
 from bot.exchange.matching.records import STOPS, ZERO, Algo, NewAlgo, Rejection
 from bot.venue import VenueStatus
@@ -14,6 +16,8 @@ PERCENT = Decimal(100)
 
 class Triggers(Executions):
     """A conditional order binds nothing before it triggers; then it sends a regular order with its own client id."""
+
+    fate_of: Callable[[Algo], Fate] = staticmethod(lambda algo: FAIR)  # asked at each trigger; may be set
 
     def place_algo(self, new: NewAlgo) -> Algo:
         """Accept a conditional order. No margin is bound before it triggers."""
@@ -61,12 +65,9 @@ class Triggers(Executions):
         self._market(symbol)
         return [self.cancel_algo(algo.algo_id) for algo in self.open_algos(symbol)]
 
-    def expire_algo(self, algo_id: int) -> Algo:
-        """The venue drops a conditional order by itself. Raises Rejection -2011 where it does not wait."""
-        algo = self._find_algo(algo_id, None)
-        if algo is None or not algo.is_open:
-            raise Rejection(-2011, "Unknown order sent.")
-        return self._write_algo(algo, status=VenueStatus.EXPIRED)
+    def drop_algo(self, algo_id: int) -> Algo:
+        """The venue expires a conditional order by itself."""
+        return self._write_algo(self.algos[algo_id], status=VenueStatus.EXPIRED)
 
     def _wait(self, algo: Algo, price: Decimal, market: Market) -> None:
         market.levels(algo.working_type).add(
@@ -96,11 +97,27 @@ class Triggers(Executions):
             self._wait(algo, _trailed(algo, price, market.instrument.tick_size), market)
 
     def _trigger(self, algo: Algo, market: Market) -> None:
-        """The price came to a conditional order: send its order, reduced to what the net position leaves."""
+        """The price came to a conditional order."""
         if algo.price_protect and self._prices_apart(market):
             return  # it goes on waiting, and is met again by each price that still is at or through its trigger
         algo = self._write_algo(algo, status=VenueStatus.TRIGGERING, triggered_at=self.now)
-        if self._chance("stuck", algo).random() < self.settings.stuck_trigger_probability:
+        fate = self.fate_of(algo)
+        if fate.stuck or self._chance("stuck", algo).random() < self.settings.stuck_trigger_probability:
+            return
+        if fate.late_ms:
+            self.late_triggers.put(self.now + fate.late_ms, algo.algo_id, fate)
+        else:
+            self._go_on(algo, market, fate)
+
+    def _go_on_late(self) -> None:
+        for algo_id, fate in self.late_triggers.take(self.now):
+            algo = self.algos[algo_id]
+            self._go_on(algo, self._markets[algo.symbol], fate)
+
+    def _go_on(self, algo: Algo, market: Market, fate: Fate) -> None:
+        """Send a triggered order's order, reduced to what the net position leaves."""
+        if fate.reject_reason:
+            self._reject(algo, fate.reject_reason)
             return
         quantity = algo.quantity
         if algo.reduce_only:
@@ -115,7 +132,7 @@ class Triggers(Executions):
             except Rejection as rejection:
                 self._reject(algo, rejection.message)
                 return
-        self._send_child(algo, quantity, market)
+        self._send_child(algo, quantity, market, fate)
 
     def _prices_apart(self, market: Market) -> bool:
         mark, last = market.reference, market.last
@@ -124,7 +141,7 @@ class Triggers(Executions):
     def _reject(self, algo: Algo, reason: str) -> None:
         self._write_algo(algo, status=VenueStatus.REJECTED, reject_reason=reason)
 
-    def _send_child(self, algo: Algo, quantity: Decimal, market: Market) -> None:
+    def _send_child(self, algo: Algo, quantity: Decimal, market: Market, fate: Fate) -> None:
         order_id = next(self._order_ids)
         algo = self._write_algo(algo, status=VenueStatus.TRIGGERED, order_id=order_id)
         limit = algo.child_type == "LIMIT"
@@ -141,8 +158,10 @@ class Triggers(Executions):
             algo=algo,
             order_id=order_id,
         )
-        if child.time_in_force == "GTX" and crosses(child, market):
-            self._expire(child, 0)
+        if fate.share is not None:
+            self._take_share(child, market, fate.share)
+        elif child.time_in_force == "GTX" and crosses(child, market):
+            self._expire(child, NO_REASON)
         else:
             self._execute(child, market)
 

@@ -8,6 +8,8 @@ import msgspec
 from aiohttp import web
 
 from bot.exchange.matching.account import money
+from bot.exchange.matching.records import Rejection
+from bot.exchange.simulator.interventions import AnyIntervention, intervene
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
 from bot.exchange.simulator.world import World
@@ -50,6 +52,7 @@ class Control:
         app.router.add_post("/_sim/transfer", self.transfer)
         app.router.add_post("/_sim/disconnect", self.disconnect)
         app.router.add_post("/_sim/mute", self.mute)
+        app.router.add_post("/_sim/intervene", self.intervene)
         app.router.add_post("/_sim/stop", self.stop)
 
     async def report(self, request: web.Request) -> web.Response:
@@ -85,6 +88,15 @@ class Control:
         await self._world.hub.flush()
         return _json({})
 
+    async def intervene(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, AnyIntervention)
+        try:
+            intervene(self._world, wanted)
+        except (Rejection, ValueError) as refused:
+            raise web.HTTPBadRequest(text=str(refused)) from None
+        await self._world.hub.flush()
+        return _json({})
+
     async def disconnect(self, request: web.Request) -> web.Response:
         order = await _read(request, DisconnectOrder)
         if order.route not in (None, *ROUTES):
@@ -104,7 +116,7 @@ class Control:
         return _json({})
 
 
-async def _read(request: web.Request, kind: type[Any]) -> Any:
+async def _read(request: web.Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except msgspec.DecodeError as error:

@@ -12,6 +12,7 @@ from bot.exchange.matching.records import (
     EngineEvent,
     MarginCalled,
     OrderUpdated,
+    Rejection,
     Settings,
 )
 from bot.exchange.simulator import market_payloads, user_events
@@ -21,6 +22,7 @@ from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
 from bot.exchange.simulator.truth import Cover, Equity, Ledger, TruthLog, plain
 from bot.exchange.wire import INTERVAL_MS
+from bot.venue import Instrument
 
 FUNDING_MS = 8 * HOUR_MS
 MARK_SUFFIXES = ("@markPrice@1s", "@markPrice")
@@ -64,6 +66,8 @@ class World:
         self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
         self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
         self.countdowns: dict[str, int] = {}
+        self.premiums: dict[str, Decimal] = {}  # how far the mark price is set apart from the last
+        self.regridded: set[str] = set()  # whose tick is no longer the one that is played
         self.dual_side = False
         self.multi_assets = False
         self.margin_types = dict.fromkeys(market.symbols, user_events.CROSSED)  # a word alone: margin is always cross
@@ -130,6 +134,28 @@ class World:
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
 
+    def set_mark(self, symbol: str, mark: Decimal | None) -> None:
+        """Move the mark price apart from the last price, by which it stays from then on; None: it follows again."""
+        last = self.engine.last_price(symbol)
+        if last is None:
+            raise Rejection(-1122, "Invalid symbol status.")
+        if mark is None:
+            self.premiums.pop(symbol, None)
+            mark = last
+        else:
+            self.premiums[symbol] = mark - last
+        self.engine.on_mark(symbol, mark)
+        self.quotes[symbol].mark = mark
+        self.settle()
+        self._publish_market((symbol,))
+
+    def change_instrument(self, instrument: Instrument) -> None:
+        """Other filters from now on; prices that are played are rounded to them."""
+        self.engine.change_instrument(instrument)
+        self.market.instruments[instrument.symbol] = instrument
+        self._digits[instrument.symbol] = Digits.of(instrument)
+        self.regridded.add(instrument.symbol)
+
     def transfer(self, amount: Decimal) -> None:
         """Deposit, or withdraw where `amount` is below zero, and tell the account's stream."""
         self.engine.transfer(amount)
@@ -193,15 +219,20 @@ class World:
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
+        if symbol in self.regridded:
+            price = _on_tick(price, self.engine.instrument(symbol).tick_size)
+        mark = price
+        if symbol in self.premiums:
+            mark = max(self.engine.instrument(symbol).tick_size, price + self.premiums[symbol])
         self.engine.on_price(symbol, price, gap)
-        self.engine.on_mark(symbol, price)
+        self.engine.on_mark(symbol, mark)
         self.candles.print(symbol, price, self.now)
         quote = self.quotes.get(symbol)
         if quote is None:
             due = self.now - self.now % FUNDING_MS + FUNDING_MS
-            self.quotes[symbol] = Quote(price, Decimal("0.0001"), due)
+            self.quotes[symbol] = Quote(price, mark, Decimal("0.0001"), due)
         else:
-            quote.last = price
+            quote.last, quote.mark = price, mark
 
     def _pay_funding(self, symbol: str, rate: Decimal) -> None:
         quote = self.quotes.get(symbol)
@@ -210,7 +241,7 @@ class World:
         paid = [at for name, at, _, _ in self.funding_paid if name == symbol]
         if paid and self.now > paid[-1]:
             self.funding_ms[symbol] = self.now - paid[-1]
-        self.funding_paid.append((symbol, self.now, rate, quote.last))
+        self.funding_paid.append((symbol, self.now, rate, quote.mark))
         quote.funding_rate = rate
         quote.next_funding_at = self.now + self.funding_ms[symbol]
         self.engine.pay_funding(symbol, rate)
@@ -251,6 +282,10 @@ class World:
         if self.hub.heard(streams.trades):
             shape = market_payloads.agg_trade_event(instrument, last, self.sequence, self.now)
             self.hub.publish(streams.trades, encoder.encode(shape))
+
+
+def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
+    return max(tick, (price / tick).to_integral_value() * tick)
 
 
 def _symbol_of(event: EngineEvent) -> str:

@@ -65,7 +65,7 @@ class Triggers(Executions):
         self._market(symbol)
         return [self.cancel_algo(algo.algo_id) for algo in self.open_algos(symbol)]
 
-    def drop_algo(self, algo_id: int) -> Algo:
+    def expire_algo(self, algo_id: int) -> Algo:
         """The venue expires a conditional order by itself."""
         return self._write_algo(self.algos[algo_id], status=VenueStatus.EXPIRED)
 

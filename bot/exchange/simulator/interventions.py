@@ -98,7 +98,7 @@ class DropAlgo(Intervention, tag="drop_algo", frozen=True, kw_only=True):
         algo = world.engine.algo(client_id=self.client_id)
         if not algo.is_open:
             raise Rejection(-2011, "Unknown order sent.")
-        world.engine.drop_algo(algo.algo_id)
+        world.engine.expire_algo(algo.algo_id)
 
 
 class Liquidate(Intervention, tag="liquidate", frozen=True, kw_only=True):

@@ -130,6 +130,10 @@ class Limits:
             "Please use the websocket for live updates to avoid polling the API.",
         )
 
+    def ban(self, until: int) -> None:
+        """Refuse everything with 418 until then."""
+        self.banned_until = max(self.banned_until, until)
+
     def charge_order(self, now: int, ten_seconds: int = 1, minute: int = 1) -> None:
         """Book new orders. Raises Refusal -1015 above either order limit."""
         booked = ((self.orders_ten_seconds, ten_seconds, "10 SECOND"), (self.orders_minute, minute, "MINUTE"))

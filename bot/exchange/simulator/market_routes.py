@@ -21,7 +21,7 @@ def ping(world: World, call: Call) -> Shape:
 
 
 def server_time(world: World, call: Call) -> Shape:
-    return {"serverTime": world.now}
+    return {"serverTime": world.venue_time}
 
 
 def klines(world: World, call: Call) -> list[list[Any]]:

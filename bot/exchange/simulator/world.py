@@ -1,10 +1,11 @@
 """The exchange's state in time: the clock, the market that is played, the account, and what the streams are told."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
+from bot.exchange.faults import Fault, FaultPlan
 from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import (
     AccountUpdated,
@@ -17,6 +18,7 @@ from bot.exchange.matching.records import (
 )
 from bot.exchange.simulator import market_payloads, user_events
 from bot.exchange.simulator.candles import Candles
+from bot.exchange.simulator.faults import Faults
 from bot.exchange.simulator.market import Market, PriceStep
 from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
@@ -80,8 +82,20 @@ class World:
         self._digits = {symbol: Digits.of(market.instruments[symbol]) for symbol in market.symbols}
         self._steps = market.steps()
         self._next = next(self._steps, None)
+        self._happen: Callable[[Fault], None] | None = None
+        self.faults = self._at_work(FaultPlan())
         self._pass_time(market.start)
         self.advance(market.start)
+
+    def use(self, plan: FaultPlan, happen: Callable[[Fault], None]) -> None:
+        """From now on `plan` says what goes wrong; `happen` does what is due at a time."""
+        self.faults = self._at_work(plan)
+        self._happen = happen
+
+    @property
+    def venue_time(self) -> int:
+        """The time as the venue's own clock has it."""
+        return self.now + self.faults.clock_offset(self.now)
 
     @property
     def ended(self) -> bool:
@@ -94,8 +108,7 @@ class World:
     def next_moment(self, wake_at: int | None = None) -> int:
         """When something happens next: a price, a deadline, the end, or the time that the bot asked for."""
         moments = [self.market.end, *self.countdowns.values()]
-        if (deadline := self.engine.next_deadline) is not None:
-            moments.append(deadline)
+        moments += [at for at in (self.faults.next_at, self.engine.next_deadline) if at is not None]
         if self._next is not None:
             moments.append(self._next.at)
         if self.keys.current is not None:
@@ -113,18 +126,33 @@ class World:
 
     def settle(self) -> None:
         """Tell the log and the user stream what the engine did since the last time."""
+        events = self.settle_unheard()
+        if self.keys.current is not None:
+            for name, shape in user_events.told(events, self.settings.switches, self.margin_types):
+                self.publish_user(name, shape)
+        self._do_what_is_due()
+
+    def settle_unheard(self) -> list[EngineEvent]:
+        """Write down what the engine did since the last time, and tell nobody."""
         events = self.engine.take_events()
         for event in events:
             self.log.note(event)
             if symbol := _symbol_of(event):
                 self.cover.measure(symbol)
-        if self.keys.current is not None:
-            for name, shape in user_events.told(events, self.settings.switches, self.margin_types):
-                self.publish_user(name, shape)
+            if isinstance(event, AccountUpdated):
+                self.faults.note(event)
+        return events
 
     def publish_user(self, event: str, shape: dict[str, Any]) -> None:
+        """Hand one event to the user stream; what becomes of it on the way is the faults' business."""
         if self.keys.current is not None:
-            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+            self.faults.put_user(event, shape, self.now)
+
+    def expire_listen_key(self) -> None:
+        """The key ends before its time."""
+        if self.keys.current is not None:
+            self.keys.expires_at = self.now
+            self._end_lapsed_key()
 
     def set_price(self, symbol: str, price: Decimal) -> None:
         """Move one price by hand, with a gap, and tell the streams."""
@@ -206,16 +234,49 @@ class World:
             self.cover.pass_time(now - self.now)
             self.now = now
         self.engine.step(self.now)
-        lapsed = self.keys.lapsed(self.now)
-        if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
-            self.log.add(self.now, "listen_key_expired")
+        self.faults.pass_time(self.now)
+        self._end_lapsed_key()
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
             del self.countdowns[symbol]
             self.engine.cancel_all(symbol)
             if self.settings.switches.countdown_cancels_algos:
                 self.engine.cancel_all_algos(symbol)
         self.settle()
+
+    def _end_lapsed_key(self) -> None:
+        lapsed = self.keys.lapsed(self.now)
+        if lapsed is not None:
+            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self.log.add(self.now, "listen_key_expired")
+
+    def _at_work(self, plan: FaultPlan) -> Faults:
+        faults = Faults(plan, self.log, self._send_user, self._send_kline, self._bend_bar)
+        self.engine.fate_of = lambda algo: faults.fate_of(algo, self.now)
+        return faults
+
+    def _send_user(self, event: str, shape: dict[str, Any]) -> None:
+        if self.keys.current is not None:
+            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+
+    def _send_kline(self, stream: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(stream, encoder.encode(shape))
+
+    def _bend_bar(self, symbol: str, interval: str, open_time: int, factor: float | None) -> None:
+        self.candles.bend(symbol, INTERVAL_MS[interval], open_time, factor)
+
+    def _do_what_is_due(self) -> None:
+        """Let happen what is due now; what that causes is settled here too, and causes nothing further."""
+        faults = self.faults
+        if faults.happening or faults.plan.empty:
+            return
+        faults.happening = True
+        for fault in faults.plan.due(self.now):
+            faults.tell()
+            if self._happen is not None:
+                self._happen(fault)
+            self.settle()
+        faults.happening = False
+        faults.tell()
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
@@ -266,7 +327,7 @@ class World:
                 continue
             closed = candle.close_at == self.now + 1
             shape = market_payloads.kline_event(symbol, name, candle, self._digits[symbol], closed=closed, at=self.now)
-            self.hub.publish(stream, encoder.encode(shape))
+            self.faults.put_kline(stream, shape, self.now)
 
     def _publish_mark(self, symbol: str) -> None:
         for stream in self._streams[symbol].marks:

@@ -11,6 +11,8 @@ from bot.config import decode
 from bot.errors import OperatorError
 from bot.exchange.faults import Fault
 from bot.exchange.matching.account import money
+from bot.exchange.matching.records import Rejection
+from bot.exchange.simulator.interventions import AnyIntervention, intervene
 from bot.exchange.simulator.happenings import Happenings
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
@@ -55,6 +57,7 @@ class Control:
         app.router.add_post("/_sim/transfer", self.transfer)
         app.router.add_post("/_sim/disconnect", self.disconnect)
         app.router.add_post("/_sim/mute", self.mute)
+        app.router.add_post("/_sim/intervene", self.intervene)
         app.router.add_post("/_sim/fault", self.add_fault)
         app.router.add_get("/_sim/faults", self.faults)
         app.router.add_delete("/_sim/faults", self.clear_faults)
@@ -90,6 +93,15 @@ class Control:
         if not 0 < abs(amount) < LARGEST_TRANSFER or amount != money(amount):
             raise web.HTTPBadRequest(text=f"amount: other than 0, below {LARGEST_TRANSFER}, at most 8 decimals")
         self._world.transfer(amount)
+        await self._world.hub.flush()
+        return _json({})
+
+    async def intervene(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, AnyIntervention)
+        try:
+            intervene(self._world, wanted)
+        except (Rejection, ValueError) as refused:
+            raise web.HTTPBadRequest(text=str(refused)) from None
         await self._world.hub.flush()
         return _json({})
 
@@ -137,7 +149,7 @@ class Control:
         return _json({})
 
 
-async def _read(request: web.Request, kind: type[Any]) -> Any:
+async def _read(request: web.Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except msgspec.DecodeError as error:

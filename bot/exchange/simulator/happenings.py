@@ -11,7 +11,7 @@ from bot.errors import OperatorError
 from bot.exchange.fault_kinds import RULES, FaultKind, Moment
 from bot.exchange.faults import Fault
 from bot.exchange.matching.records import NewOrder, Rejection
-from bot.exchange.simulator import payloads
+from bot.exchange.simulator import user_events
 from bot.exchange.simulator.world import World
 from bot.strategy.rounding import floor_to
 
@@ -134,7 +134,7 @@ class Happenings:
     def _leverage_lowered(self, fault: Fault) -> None:
         world, symbol, leverage = self._world, _symbol(fault), round(_value(fault))
         world.engine.set_leverage(symbol, leverage)
-        world.publish_user("ACCOUNT_CONFIG_UPDATE", payloads.leverage_event(symbol, leverage, world.now))
+        world.publish_user("ACCOUNT_CONFIG_UPDATE", user_events.leverage_event(symbol, leverage, world.now))
         world.log.add(world.now, "leverage", symbol=symbol, leverage=leverage)
 
     def _foreign_order(self, fault: Fault) -> None:

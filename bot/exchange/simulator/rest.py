@@ -70,12 +70,12 @@ class Call(msgspec.Struct, frozen=True):
 
     def symbol(self, world: World) -> str:
         """The named symbol, which must exist."""
-        return self._known(self.text("symbol"), world)
+        return self.known(self.text("symbol"), world)
 
     def symbols(self, world: World) -> list[str]:
         """The named symbol, or all of them."""
         name = self.optional("symbol")
-        return list(world.market.symbols) if name is None else [self._known(name, world)]
+        return list(world.market.symbols) if name is None else [self.known(name, world)]
 
     def span(self, now: int, default_ms: int) -> tuple[int, int]:
         """(startTime, endTime); without both the last `default_ms`."""
@@ -84,7 +84,7 @@ class Call(msgspec.Struct, frozen=True):
             start = (now if end is None else end) - default_ms
         return start, now if end is None else end
 
-    def _known(self, symbol: str, world: World) -> str:
+    def known(self, symbol: str, world: World) -> str:
         if symbol not in world.market.instruments:
             raise Rejection(-1121, "Invalid symbol.")
         return symbol
@@ -98,6 +98,7 @@ class Route(msgspec.Struct, frozen=True):
     weight: int | Callable[[Mapping[str, str]], int] = 1
     ordering: bool = False  # answers carry the order counts
     placing: bool = False  # counts as a new order
+    order_cost: tuple[int, int] = (0, 0)  # on the order limits of ten seconds and of a minute
 
 
 Routes = dict[tuple[str, str], Route]
@@ -142,7 +143,7 @@ class Gate:
         except Rejection as rejection:
             status, shape = 400, {"code": rejection.code, "msg": rejection.message}
         if fault is None or fault.kind is not FaultKind.LOST_BEFORE:
-            self._book(route, call, status, shape)
+            self.book(route, call, status, shape)
         self._world.faults.plan.happened(subject, self._world.now)
         self._world.settle()
         await self._world.hub.flush()
@@ -174,15 +175,15 @@ class Gate:
         if route.security is Security.SIGNED:
             self._credentials.check_time(call.params, self._world.venue_time)
             self._credentials.check_signature(sent.query, sent.body)
-        if route.placing:
-            self._limits.charge_order(now)
+        if any(route.order_cost):
+            self._limits.charge_order(now, *route.order_cost)
 
-    def _book(self, route: Route | None, call: Call, status: int, shape: Any) -> None:
+    def book(self, route: Route | None, call: Call, status: int, shape: Any) -> None:
         """Count accepted orders; write down what was refused."""
         world = self._world
         if status == 200:
             if route is not None and route.placing:
-                world.accepted += 1
+                world.accepted += sum("code" not in row for row in shape) if isinstance(shape, list) else 1
             return
         if route is not None and route.placing:
             world.rejected += 1

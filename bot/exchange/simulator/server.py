@@ -18,7 +18,9 @@ from bot.clock import DAY_MS, HOUR_MS
 from bot.errors import OperatorError
 from bot.exchange.faults import FaultPlan, Scenario
 from bot.exchange.matching.records import Settings
+from bot.exchange.simulator import ws_api
 from bot.exchange.simulator.account_routes import ACCOUNT_ROUTES
+from bot.exchange.simulator.batch_routes import BATCH_ROUTES
 from bot.exchange.simulator.control import Control
 from bot.exchange.simulator.generator import GeneratedMarket, ProfileName
 from bot.exchange.simulator.happenings import Happenings
@@ -31,6 +33,7 @@ from bot.exchange.simulator.rest import Gate
 from bot.exchange.simulator.sockets import Hub, add_stream_routes, encoder
 from bot.exchange.simulator.trading_routes import TRADING_ROUTES
 from bot.exchange.simulator.world import World
+from bot.exchange.simulator.ws_api import WebSocketApi
 
 HOST = "127.0.0.1"
 BACKLOG = 512
@@ -56,7 +59,6 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = "sim-key"
     api_secret: str = "sim-secret"
     clock_window: ClockWindow = "virtual"
-    acks_with_average: bool = False
     weight_per_minute: int = 2400
     orders_per_minute: int = 1200
     orders_per_ten_seconds: int = 300
@@ -67,6 +69,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Addresses(msgspec.Struct, frozen=True):
     rest_url: str
     stream_url: str
+    ws_api_url: str
     lockstep_url: str
     start: int
     end: int
@@ -86,7 +89,6 @@ class Simulator:
             wallet=options.wallet,
             settings=msgspec.structs.replace(options.settings, seed=options.seed),
             seed=options.seed,
-            acks_with_average=options.acks_with_average,
         )
         self.happenings = Happenings(self.world)
         self._play_out(options.scenario or Scenario(name="none", description="Nothing goes wrong."))
@@ -105,11 +107,13 @@ class Simulator:
     def application(self) -> web.Application:
         options = self._options
         credentials = Credentials(options.api_key, options.api_secret, options.clock_window)
-        routes = TRADING_ROUTES | ACCOUNT_ROUTES | market_routes(self.limits)
+        routes = TRADING_ROUTES | BATCH_ROUTES | ACCOUNT_ROUTES | market_routes(self.limits)
         gate = Gate(self.world, credentials, self.limits, routes, self.conductor.catch_up)
         app = web.Application()
         Control(self.world, self.conductor, self.happenings, self.stop).add_to(app)
         app.router.add_route("*", "/fapi/{path:.*}", gate.answer)
+        api = WebSocketApi(self.world, gate, credentials, self.limits, routes, self.conductor.catch_up)
+        api.add_to(app)
         add_stream_routes(app, self.hub)
         return app
 
@@ -135,6 +139,7 @@ class Simulator:
         return Addresses(
             rest_url=f"http://{place}",
             stream_url=f"ws://{place}",
+            ws_api_url=f"ws://{place}{ws_api.PATH}",
             lockstep_url=f"ws://{place}/_sim/lockstep",
             start=market.start,
             end=market.end,

@@ -7,8 +7,16 @@ from typing import Any
 from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
 from bot.exchange.faults import Fault, FaultPlan
 from bot.exchange.matching.engine import Engine
-from bot.exchange.matching.records import AccountUpdated, AlgoUpdated, EngineEvent, OrderUpdated, Settings
-from bot.exchange.simulator import market_payloads, payloads
+from bot.exchange.matching.records import (
+    AccountUpdated,
+    AlgoUpdated,
+    EngineEvent,
+    MarginCalled,
+    OrderUpdated,
+    Rejection,
+    Settings,
+)
+from bot.exchange.simulator import market_payloads, user_events
 from bot.exchange.simulator.candles import Candles
 from bot.exchange.simulator.faults import Faults
 from bot.exchange.simulator.market import Market, PriceStep
@@ -16,6 +24,7 @@ from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
 from bot.exchange.simulator.truth import Cover, Equity, Ledger, TruthLog, plain
 from bot.exchange.wire import INTERVAL_MS
+from bot.venue import Instrument
 
 FUNDING_MS = 8 * HOUR_MS
 MARK_SUFFIXES = ("@markPrice@1s", "@markPrice")
@@ -44,7 +53,6 @@ class World:
         wallet: Decimal,
         settings: Settings,
         seed: int = 0,
-        acks_with_average: bool = False,
     ) -> None:
         self.market = market
         self.hub = hub
@@ -60,9 +68,11 @@ class World:
         self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
         self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
         self.countdowns: dict[str, int] = {}
-        self.acks_with_average = acks_with_average
+        self.premiums: dict[str, Decimal] = {}  # how far the mark price is set apart from the last
+        self.regridded: set[str] = set()  # whose tick is no longer the one that is played
         self.dual_side = False
         self.multi_assets = False
+        self.margin_types = dict.fromkeys(market.symbols, user_events.CROSSED)  # a word alone: margin is always cross
         self.starting_wallet = wallet
         self.accepted = 0
         self.rejected = 0
@@ -98,13 +108,13 @@ class World:
     def next_moment(self, wake_at: int | None = None) -> int:
         """When something happens next: a price, a deadline, the end, or the time that the bot asked for."""
         moments = [self.market.end, *self.countdowns.values()]
+        moments += [at for at in (self.faults.next_at, self.engine.next_deadline) if at is not None]
         if self._next is not None:
             moments.append(self._next.at)
         if self.keys.current is not None:
             moments.append(self.keys.expires_at)
         if wake_at is not None and wake_at > self.now:
             moments.append(wake_at)
-        moments += [at for at in (self.faults.next_at, self.engine.late_triggers.next_at) if at is not None]
         return min(max(min(moments), self.now + 1), self.market.end)
 
     def advance(self, until: int) -> None:
@@ -116,8 +126,10 @@ class World:
 
     def settle(self) -> None:
         """Tell the log and the user stream what the engine did since the last time."""
-        for event in self.settle_unheard():
-            self._publish_user(event)
+        events = self.settle_unheard()
+        if self.keys.current is not None:
+            for name, shape in user_events.told(events, self.settings.switches, self.margin_types):
+                self.publish_user(name, shape)
         self._do_what_is_due()
 
     def settle_unheard(self) -> list[EngineEvent]:
@@ -149,6 +161,28 @@ class World:
         self.equity.see(self.now, self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
+
+    def set_mark(self, symbol: str, mark: Decimal | None) -> None:
+        """Move the mark price apart from the last price, by which it stays from then on; None: it follows again."""
+        last = self.engine.last_price(symbol)
+        if last is None:
+            raise Rejection(-1122, "Invalid symbol status.")
+        if mark is None:
+            self.premiums.pop(symbol, None)
+            mark = last
+        else:
+            self.premiums[symbol] = mark - last
+        self.engine.on_mark(symbol, mark)
+        self.quotes[symbol].mark = mark
+        self.settle()
+        self._publish_market((symbol,))
+
+    def change_instrument(self, instrument: Instrument) -> None:
+        """Other filters from now on; prices that are played are rounded to them."""
+        self.engine.change_instrument(instrument)
+        self.market.instruments[instrument.symbol] = instrument
+        self._digits[instrument.symbol] = Digits.of(instrument)
+        self.regridded.add(instrument.symbol)
 
     def transfer(self, amount: Decimal) -> None:
         """Deposit, or withdraw where `amount` is below zero, and tell the account's stream."""
@@ -205,12 +239,14 @@ class World:
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
             del self.countdowns[symbol]
             self.engine.cancel_all(symbol)
+            if self.settings.switches.countdown_cancels_algos:
+                self.engine.cancel_all_algos(symbol)
         self.settle()
 
     def _end_lapsed_key(self) -> None:
         lapsed = self.keys.lapsed(self.now)
         if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(payloads.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
             self.log.add(self.now, "listen_key_expired")
 
     def _at_work(self, plan: FaultPlan) -> Faults:
@@ -244,15 +280,20 @@ class World:
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
+        if symbol in self.regridded:
+            price = _on_tick(price, self.engine.instrument(symbol).tick_size)
+        mark = price
+        if symbol in self.premiums:
+            mark = max(self.engine.instrument(symbol).tick_size, price + self.premiums[symbol])
         self.engine.on_price(symbol, price, gap)
-        self.engine.on_mark(symbol, price)
+        self.engine.on_mark(symbol, mark)
         self.candles.print(symbol, price, self.now)
         quote = self.quotes.get(symbol)
         if quote is None:
             due = self.now - self.now % FUNDING_MS + FUNDING_MS
-            self.quotes[symbol] = Quote(price, Decimal("0.0001"), due)
+            self.quotes[symbol] = Quote(price, mark, Decimal("0.0001"), due)
         else:
-            quote.last = price
+            quote.last, quote.mark = price, mark
 
     def _pay_funding(self, symbol: str, rate: Decimal) -> None:
         quote = self.quotes.get(symbol)
@@ -261,22 +302,10 @@ class World:
         paid = [at for name, at, _, _ in self.funding_paid if name == symbol]
         if paid and self.now > paid[-1]:
             self.funding_ms[symbol] = self.now - paid[-1]
-        self.funding_paid.append((symbol, self.now, rate, quote.last))
+        self.funding_paid.append((symbol, self.now, rate, quote.mark))
         quote.funding_rate = rate
         quote.next_funding_at = self.now + self.funding_ms[symbol]
         self.engine.pay_funding(symbol, rate)
-
-    def _publish_user(self, event: EngineEvent) -> None:
-        if self.keys.current is None:
-            return
-        if isinstance(event, OrderUpdated):
-            if event.fill is not None:
-                self.publish_user("TRADE_LITE", payloads.trade_lite_event(event.order, event.fill))
-            self.publish_user("ORDER_TRADE_UPDATE", payloads.order_event(event))
-        elif isinstance(event, AccountUpdated):
-            self.publish_user("ACCOUNT_UPDATE", payloads.account_event(event))
-        else:
-            self.publish_user("ALGO_UPDATE", payloads.algo_event(event))
 
     def _publish_market(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
@@ -316,8 +345,18 @@ class World:
             self.hub.publish(streams.trades, encoder.encode(shape))
 
 
+def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
+    return max(tick, (price / tick).to_integral_value() * tick)
+
+
 def _symbol_of(event: EngineEvent) -> str:
-    """Empty for a transfer."""
-    if isinstance(event, OrderUpdated):
-        return event.order.symbol
-    return event.algo.symbol if isinstance(event, AlgoUpdated) else event.symbol
+    """Empty for what concerns the whole account."""
+    match event:
+        case OrderUpdated():
+            return event.order.symbol
+        case AlgoUpdated():
+            return event.algo.symbol
+        case AccountUpdated():
+            return event.symbol
+        case MarginCalled():
+            return ""

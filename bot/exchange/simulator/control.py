@@ -12,8 +12,8 @@ from bot.errors import OperatorError
 from bot.exchange.faults import Fault
 from bot.exchange.matching.account import money
 from bot.exchange.matching.records import Rejection
-from bot.exchange.simulator.interventions import AnyIntervention, intervene
 from bot.exchange.simulator.happenings import Happenings
+from bot.exchange.simulator.interventions import AnyIntervention, intervene
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
 from bot.exchange.simulator.world import World

@@ -309,7 +309,7 @@ async def test_a_wrong_key_a_wrong_secret_and_a_wrong_path_are_refused(trading: 
             assert caught.value.status_code == code
             stranger.client.rest_api._session.close()
         with pytest.raises(NotFoundError):
-            await sdk("order_book", symbol="BTCUSDT")
+            await sdk("open_interest", symbol="BTCUSDT")
 
 
 async def test_a_signature_made_by_another_clock_is_refused(trading: Any, monkeypatch: pytest.MonkeyPatch) -> None:

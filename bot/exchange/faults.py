@@ -70,6 +70,10 @@ class Fault(Table, frozen=True):
                 raise ValueError(f"{self.kind} needs {name}" + (f": {taken[name]}" if taken.get(name) else ""))
         if self.form is not None and self.form not in rule.forms:
             raise ValueError(f'form "{self.form}" of {self.kind} is unknown; expected one of {", ".join(rule.forms)}')
+        if self.key is not None and rule.keys and self.key not in rule.keys:
+            raise ValueError(f'key "{self.key}" of {self.kind} is unknown; expected one of {", ".join(rule.keys)}')
+        if self.value is not None and not rule.least <= self.value <= rule.most:
+            raise ValueError(f"value {self.value:g} of {self.kind}: expected {rule.least:g} to {rule.most:g}")
         if self.seconds is not None and self.seconds < 0 and not rule.negative:
             raise ValueError(f"seconds of {self.kind} must not be below 0")
 
@@ -97,6 +101,7 @@ class Scenario(Table, frozen=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}\Z", description="a name of a-z, 0-9 and -")]
     description: str
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None  # of chance; None: the simulator's
+    partial_fill_probability: Share | None = None  # None: the simulator's
     switches: dict[str, Any] = {}  # how the venue behaves where that is not known
     fault: tuple[Fault, ...] = ()
 

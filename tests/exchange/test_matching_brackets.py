@@ -71,12 +71,12 @@ def test_a_short_is_liquidated_in_the_bracket_that_its_loss_carries_it_into() ->
     # wallet 9992: 9992 + 40000 - 400 p = 400 p x 0.02 - 100, p = 122.77; 49110 is in the second bracket
     assert price == D("122.77450980")
     engine.impose_leverage(SYMBOL, 5)
-    play(engine, "limit sell 100 @ 100 f\nlast 100")
-    # wallet 9990: 9990 + 50000 - 500 p = 500 p x 0.05 - 1600, p = 117.31; 58657 is in the third
-    assert engine.liquidation_price(SYMBOL) == D("117.31428571")
-    play(engine, "mark 117.3")
-    assert engine.position(SYMBOL).quantity == -500
-    play(engine, "mark 117.4")
+    play(engine, "limit sell 60 @ 100 f\nlast 100")
+    # wallet 9990.8: 9990.8 + 46000 - 460 p = 460 p x 0.05 - 1600, p = 119.24; 54848 is in the third
+    assert engine.liquidation_price(SYMBOL) == D("119.23561077")
+    play(engine, "mark 119.2")
+    assert engine.position(SYMBOL).quantity == -460
+    play(engine, "mark 119.3")
     assert engine.position(SYMBOL).quantity == 0
 
 

@@ -16,6 +16,7 @@ import yarl
 
 from bot.clock import DAY_MS
 from bot.exchange.matching.records import Settings
+from bot.exchange.matching.switches import Switches
 from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.server import Addresses, Simulator, SimulatorOptions, market_of
 
@@ -85,10 +86,15 @@ Running = Callable[..., AbstractAsyncContextManager[Exchange]]
 @pytest.fixture
 def running() -> Running:
     @asynccontextmanager
-    async def run(market: Market | None = None, **changes: Any) -> AsyncIterator[Exchange]:
+    async def run(
+        market: Market | None = None, switches: dict[str, Any] | None = None, **changes: Any
+    ) -> AsyncIterator[Exchange]:
         options = SimulatorOptions(
             **({"symbols": SYMBOLS, "start": START, "end": START + DAY_MS, "settings": EXACT} | changes)
         )
+        if switches:
+            settings = msgspec.structs.replace(options.settings, switches=Switches(**switches))
+            options = msgspec.structs.replace(options, settings=settings)
         simulator = Simulator(market if market is not None else market_of(options), options)
         with anyio.fail_after(60):
             async with simulator.serving() as addresses, aiohttp.ClientSession() as http:

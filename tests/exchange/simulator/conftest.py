@@ -19,6 +19,7 @@ from bot.exchange.matching.records import Settings
 from bot.exchange.matching.switches import Switches
 from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.server import Addresses, Simulator, SimulatorOptions, market_of
+from tests.exchange.simulator.sdk import Sdk, client
 
 START = 1_735_689_600_000  # 2025-01-01
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -101,3 +102,22 @@ def running() -> Running:
                 yield Exchange(simulator, addresses, http)
 
     return run
+
+
+Trading = Callable[..., AbstractAsyncContextManager[tuple[Sdk, Exchange]]]
+
+
+@pytest.fixture
+def trading(running: Running) -> Trading:
+    """The official SDK and the simulator that it trades on."""
+
+    @asynccontextmanager
+    async def open_account(**changes: Any) -> AsyncIterator[tuple[Sdk, Exchange]]:
+        async with running(**({"clock_window": "off"} | changes)) as exchange:
+            sdk = Sdk(client(exchange.addresses))
+            try:
+                yield sdk, exchange
+            finally:
+                sdk.client.rest_api._session.close()
+
+    return open_account

@@ -1,4 +1,4 @@
-"""What the exchange or a person does by control plane, as the account's client, its streams and the truth log see it."""
+"""What the exchange or a person does by control plane, as the client, the streams and the truth log see it."""
 
 from decimal import Decimal
 from typing import Any

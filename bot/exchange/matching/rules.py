@@ -61,8 +61,7 @@ def check_algo_parameters(new: NewAlgo, now: int) -> None:
         sent(new.price, "price")
     elif new.price is not None:
         raise unwanted("price")
-    if new.time_in_force is not None:
-        _check_time_in_force(new.time_in_force, new.good_till, now)
+    _check_time_in_force(new.time_in_force or "GTC", new.good_till, now)
     if new.working_type not in ("CONTRACT_PRICE", "MARK_PRICE"):
         raise missing("workingType")
     if new.close_position:

@@ -121,6 +121,7 @@ class Hub:
         self.sockets: list[StreamSocket] = []
         self.muted: set[str] = set()
         self.hushed: list[str] = []  # patterns of market streams that are silent
+        self.private_events_needed = False  # a listenKey in the address counts only where it names events
         self.in_turns = False  # a lockstep says by `next_turn` what is written when
         self._listeners: defaultdict[str, list[StreamSocket]] = defaultdict(list)
 
@@ -136,8 +137,8 @@ class Hub:
         """Whether anybody gets what is published on the stream."""
         return bool(self._listeners.get(stream)) and not self._is_silent(stream)
 
-    def publish(self, stream: str, data: bytes, event: str = "") -> None:
-        """Queue one event for everyone who listens on the right route."""
+    def publish(self, stream: str, data: bytes, event: str = "", name: str = "") -> None:
+        """Queue one event for everyone who listens on the right route; `name` is what the envelope calls the stream."""
         if self._is_silent(stream):
             return
         enveloped = b""
@@ -145,7 +146,7 @@ class Hub:
             if event and socket.events and event not in socket.events:
                 continue
             if socket.combined:
-                enveloped = enveloped or b'{"stream":"%b","data":%b}' % (stream.encode(), data)
+                enveloped = enveloped or b'{"stream":"%b","data":%b}' % ((name or stream).encode(), data)
                 socket.put(enveloped)
             else:
                 socket.put(data)
@@ -301,8 +302,9 @@ def add_stream_routes(app: web.Application, hub: Hub) -> None:
             raise web.HTTPNotFound
         path = request.match_info.get("names", "")
         names = [name for name in (path + "/" + request.query.get("streams", "")).split("/") if name]
-        names += [key for key in (request.query.get("listenKey"),) if key]
         events = frozenset(event for event in request.query.get("events", "").split("/") if event)
+        if events or not hub.private_events_needed:
+            names += [key for key in (request.query.get("listenKey"),) if key]
         combined = request.match_info["form"] == "stream"
         return await hub.serve(request, route, combined=combined, names=names, events=events)
 

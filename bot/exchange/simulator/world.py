@@ -56,6 +56,7 @@ class World:
     ) -> None:
         self.market = market
         self.hub = hub
+        self.hub.private_events_needed = settings.switches.private_events_needed
         self.settings = settings
         self.engine = Engine(market.instruments, wallet, settings)
         self.candles = Candles(market)
@@ -246,7 +247,7 @@ class World:
     def _end_lapsed_key(self) -> None:
         lapsed = self.keys.lapsed(self.now)
         if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self._send_to(lapsed, "listenKeyExpired", user_events.listen_key_event(lapsed, self.now))
             self.log.add(self.now, "listen_key_expired")
 
     def _at_work(self, plan: FaultPlan) -> Faults:
@@ -256,7 +257,10 @@ class World:
 
     def _send_user(self, event: str, shape: dict[str, Any]) -> None:
         if self.keys.current is not None:
-            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+            self._send_to(self.keys.current, event, shape)
+
+    def _send_to(self, key: str, event: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(key, encoder.encode(shape), event, self.settings.switches.user_stream_name)
 
     def _send_kline(self, stream: str, shape: dict[str, Any]) -> None:
         self.hub.publish(stream, encoder.encode(shape))

@@ -50,6 +50,7 @@ class StreamSocket:
         self.frames = 0
         self.written = 0
         self.silent = False  # nothing comes through any more, and nobody is told
+        self.gone = False  # the connection is ended: its frames count no longer
         self.answers_pings = True
         self._closing: int | None = None  # the close code that is to be sent
         self._request = request
@@ -83,7 +84,7 @@ class StreamSocket:
 
     def cut(self) -> None:
         """Drop the TCP connection without a close frame."""
-        self._queue.clear()
+        self._leave()
         if self._request.transport is not None:
             self._request.transport.abort()
 
@@ -95,12 +96,16 @@ class StreamSocket:
 
     def close(self, code: int) -> None:
         """Send a close frame with the next write, and nothing more."""
-        self.silence()
+        self._leave()
         self._closing = code
 
     def reset(self) -> None:
-        self._queue.clear()
+        self._leave()
         reset(self._request)
+
+    def _leave(self) -> None:
+        self.silence()
+        self.gone = True
 
     async def pong(self, payload: bytes) -> None:
         if self.answers_pings and not self.silent:
@@ -127,11 +132,11 @@ class Hub:
 
     @property
     def frames(self) -> int:
-        return sum(socket.frames for socket in self.sockets)
+        return sum(socket.frames for socket in self.sockets if not socket.gone)
 
     @property
     def written(self) -> int:
-        return sum(socket.written for socket in self.sockets)
+        return sum(socket.written for socket in self.sockets if not socket.gone)
 
     def heard(self, stream: str) -> bool:
         """Whether anybody gets what is published on the stream."""

@@ -4,13 +4,15 @@ import random
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from bot.clock import SECOND_MS
 from bot.config import Count, Symbol, Table, decode, parse_toml
 from bot.exchange.fault_kinds import RULES, FaultKind, KindRule, Moment
+from bot.exchange.matching.records import Settings
+from bot.exchange.matching.switches import Switches
 
 YEAR_SECONDS = 366 * 86_400
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=YEAR_SECONDS)]
@@ -102,8 +104,15 @@ class Scenario(Table, frozen=True):
     description: str
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None  # of chance; None: the simulator's
     partial_fill_probability: Share | None = None  # None: the simulator's
-    switches: dict[str, Any] = {}  # how the venue behaves where that is not known
+    switches: Switches | None = None  # how the venue behaves where that is not known; None: the simulator's
     fault: tuple[Fault, ...] = ()
+
+    def settings(self, given: Settings) -> Settings:
+        """How the venue behaves, where the scenario says so."""
+        switches = given.switches if self.switches is None else self.switches
+        chance = self.partial_fill_probability
+        chance = given.partial_fill_probability if chance is None else chance
+        return msgspec.structs.replace(given, switches=switches, partial_fill_probability=chance)
 
 
 def read_scenario(path: Path) -> Scenario:

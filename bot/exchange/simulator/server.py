@@ -83,15 +83,16 @@ class Simulator:
         self._options = options
         self.hub = Hub()
         self.stop = anyio.Event()
+        scenario = options.scenario or Scenario(name="none", description="Nothing goes wrong.")
         self.world = World(
             market,
             self.hub,
             wallet=options.wallet,
-            settings=msgspec.structs.replace(options.settings, seed=options.seed),
+            settings=scenario.settings(msgspec.structs.replace(options.settings, seed=options.seed)),
             seed=options.seed,
         )
         self.happenings = Happenings(self.world)
-        self._play_out(options.scenario or Scenario(name="none", description="Nothing goes wrong."))
+        self._play_out(scenario)
         self.limits = Limits(options.weight_per_minute, options.orders_per_minute, options.orders_per_ten_seconds)
         self.conductor = Conductor(
             self.world, self.hub, pace=options.pace, outage_minutes=options.outage_minutes, seed=options.seed

@@ -118,3 +118,10 @@ def test_a_fill_or_kill_order_wants_all_of_it_in_the_book() -> None:
         engine.place(
             NewOrder(symbol=SYMBOL, side="BUY", type="LIMIT", quantity=D(20), price=D("100.2"), time_in_force="FOK")
         )
+
+
+def test_a_market_order_does_not_take_far_from_the_mark() -> None:
+    engine = play(venue(), "mark 100\nlast 104\nmarket buy 1 near\nlast 105")
+    with pytest.raises(Rejection, match="-4131"):
+        play(engine, "market buy 1 far")
+    play(engine, "market sell 1 back")

@@ -139,6 +139,15 @@ def check_percent_price(side: str, price: Decimal, mark: Decimal | None, setting
         raise Rejection(-4024, f"Limit price can't be lower than {lowest.normalize():f}.")
 
 
+def check_take_bound(price: Decimal, buy: bool, mark: Decimal | None, settings: Settings) -> None:
+    """A market order may not take further from the mark price than `market_take_bound`."""
+    if not price or not mark:
+        return
+    worst = mark * (1 + settings.market_take_bound if buy else 1 - settings.market_take_bound)
+    if price > worst if buy else price < worst:
+        raise Rejection(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit.")
+
+
 def check_quantity(quantity: Decimal, instrument: Instrument, *, market: bool) -> None:
     if quantity <= 0:
         raise Rejection(-4003, "Quantity less than or equal to zero.")

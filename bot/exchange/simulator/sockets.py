@@ -18,6 +18,7 @@ from bot.clock import HOUR_MS
 
 ROUTES = ("market", "public", "private")
 PING_SECONDS = 180.0
+GOING_AWAY = 1001
 SLOW_READER_SECONDS = 10.0
 MAX_STREAMS = 1024
 MAX_MESSAGES_PER_SECOND = 10
@@ -47,6 +48,7 @@ class StreamSocket:
         self.combined = combined
         self.events = events  # of the user stream; empty: all
         self.names: dict[str, None] = {}
+        self.opened_at = 0  # virtual time
         self.frames = 0
         self.written = 0
         self.silent = False  # nothing comes through any more, and nobody is told
@@ -126,6 +128,9 @@ class Hub:
         self.sockets: list[StreamSocket] = []
         self.muted: set[str] = set()
         self.hushed: list[str] = []  # patterns of market streams that are silent
+        self.ping_seconds = PING_SECONDS  # of real time; who does not answer within half of it is cut off
+        self.longest_ms = 0  # of a connection, in virtual time; 0: for ever
+        self._now = 0
         self.private_events_needed = False  # a listenKey in the address counts only where it names events
         self.in_turns = False  # a lockstep says by `next_turn` what is written when
         self._listeners: defaultdict[str, list[StreamSocket]] = defaultdict(list)
@@ -156,6 +161,14 @@ class Hub:
             else:
                 socket.put(data)
 
+    def pass_time(self, now: int) -> None:
+        """Close the connections that have been open for as long as the exchange allows."""
+        self._now = now
+        if self.longest_ms:
+            for socket in self.sockets:
+                if now - socket.opened_at >= self.longest_ms and not socket.silent:
+                    socket.close(GOING_AWAY)
+
     async def flush(self) -> None:
         """Write all that waits, unless it is written in turns."""
         if not self.in_turns:
@@ -183,9 +196,10 @@ class Hub:
     async def serve(
         self, request: web.Request, route: str, *, combined: bool, names: Iterable[str], events: frozenset[str]
     ) -> web.WebSocketResponse:
-        response = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, autoping=False)
+        response = web.WebSocketResponse(heartbeat=self.ping_seconds, compress=False, autoping=False)
         await response.prepare(request)
         socket = StreamSocket(request, response, route, combined, events)
+        socket.opened_at = self._now
         self.sockets.append(socket)
         self._subscribe(socket, names)
         try:

@@ -235,6 +235,7 @@ class World:
             self.cover.pass_time(now - self.now)
             self.now = now
         self.engine.step(self.now)
+        self.hub.pass_time(self.now)
         self.faults.pass_time(self.now)
         self._end_lapsed_key()
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
@@ -318,8 +319,7 @@ class World:
             self._publish_trades(symbol)
         for stream in ALL_MARKS:
             if self.hub.heard(stream):
-                marks = [market_payloads.mark_price_event(name, quote, self.now) for name, quote in self.quotes.items()]
-                self.hub.publish(stream, encoder.encode(marks))
+                self.hub.publish(stream, encoder.encode(market_payloads.all_marks(self.quotes, self.now)))
 
     def _publish_klines(self, symbol: str) -> None:
         for stream, name, length in self._streams[symbol].klines:

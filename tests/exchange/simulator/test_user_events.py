@@ -1,11 +1,15 @@
 """The order and shape of user events, and what is not known of them: each switch, both ways."""
 
+import re
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from bot.clock import HOUR_MS
+from bot.exchange.matching.switches import Switches
+from bot.exchange.simulator.interventions import AnyIntervention
 from tests.exchange.simulator.conftest import Exchange, Running
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +171,10 @@ async def test_the_truth_log_is_the_same_for_the_same_seed_and_calls(running: Ru
     assert logs[0] == logs[1]
     assert [entry["n"] for entry in logs[0]] == list(range(len(logs[0])))
     assert {entry["what"] for entry in logs[0]} >= {"order", "fill", "algo", "intervention"}
+
+
+def test_every_switch_and_every_intervention_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
+    assert set(Switches.__struct_fields__) - rows == set()
+    assert {each.__struct_config__.tag for each in get_args(AnyIntervention)} - rows == set()

@@ -54,3 +54,8 @@ def test_the_example_is_a_scenario() -> None:
 def test_every_scenario_that_ships_is_named() -> None:
     files = {path.stem for path in (CHECKOUT / "deploy" / "scenarios").glob("*.toml")}
     assert files == set(re.findall(r"^\| `([a-z-]+)` \|", PAGE.partition("## A scenario file")[0], re.MULTILINE))
+
+
+def test_every_kind_is_tested_over_the_simulators_sockets() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests/exchange/simulator").glob("*.py"))
+    assert [kind.value for kind in FaultKind if f'"{kind}"' not in tests] == []

@@ -21,10 +21,10 @@ from bot.exchange.simulator.interventions import (
     Status,
     intervene,
 )
+from bot.exchange.simulator.sockets import GOING_AWAY
 from bot.exchange.simulator.world import World
 from bot.strategy.rounding import floor_to
 
-GOING_AWAY = 1001
 ABNORMAL = 1006  # sent by nobody: the connection just ends
 FOREIGN_PREFIX = "web_"  # as the venue's own web page names its orders
 FOREIGN_DISTANCE = Decimal("0.03")  # of the last price, inside the venue's own bound

@@ -1,9 +1,10 @@
 """The command `run`: what the operator asked for is opened, a session trades, and a report is left behind."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -106,8 +107,19 @@ async def _run(options: RunOptions) -> int:
             metrics=metrics,
             watch=HealthWatch(metrics),
         )
-        with metrics.served(settings.metrics.port):
+        async with _measured(metrics, settings.metrics.port):
             return await _trade(options, parts, loaded, store, queries, began)
+
+
+@contextlib.asynccontextmanager
+async def _measured(metrics: Metrics, port: int) -> AsyncIterator[None]:
+    """The metrics page, and what only a running loop can tell of itself; port 0: neither."""
+    async with anyio.create_task_group() as group:
+        if port:
+            group.start_soon(metrics.watch_loop)
+        with metrics.served(port):
+            yield
+        group.cancel_scope.cancel()
 
 
 def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ...]) -> None:

@@ -9,11 +9,12 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bot.account.guards import AccountGuards, GuardsNews, GuardStore
-from bot.audit.auditor import AuditNews, Auditor, AuditStore, MarketEnded
+from bot.account.guards import AccountGuards, GuardStore
+from bot.audit.auditor import Auditor, AuditStore, MarketEnded
 from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
+from bot.dispatch import Dispatch
 from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard
@@ -29,22 +30,13 @@ from bot.messages import (
     BalanceChanged,
     BotEvent,
     GuardState,
-    JournalEntry,
-    MarkChanged,
-    PositionChanged,
-    PositionStatus,
-    PriceChanged,
     Progress,
-    ReturnKnown,
     Severity,
-    Signal,
-    SignalOutcome,
     TradingState,
-    TradingStateChanged,
 )
 from bot.metrics import Metrics
 from bot.orders.book import PositionBook
-from bot.orders.desk import Desk, DeskNews
+from bot.orders.desk import Desk
 from bot.orders.store import OrderStore
 from bot.plumbing import Streams
 from bot.replay import LedgerCheck
@@ -95,12 +87,13 @@ class Session:
         self._began_at = 0
         self.activity = Activity()
         self.streams = Streams(self.activity)
+        self.dispatch = Dispatch(self.streams, parts.show, parts.watch)
         self.check = LedgerCheck()
         self.interrupted = False
 
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
-        self._clock = venue.clock
+        self._clock = self.dispatch.clock = venue.clock
         self._began_at = venue.clock.now()
         instruments = await self._instruments(venue)
         async with anyio.create_task_group() as keepers:  # who writes things down outlives who has things to say
@@ -111,7 +104,7 @@ class Session:
                 self.interrupted = await _until_signal(market)
                 if venue.replay is not None and not self.interrupted:
                     await self._audit_the_end()
-                self._event(self._stopped())
+                self.dispatch.event(self._stopped())
                 actors.cancel_scope.cancel()
             keepers.cancel_scope.cancel()
 
@@ -135,7 +128,7 @@ class Session:
         group.start_soon(self._follow_account, venue)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
-        self._event(self._started(venue))
+        self.dispatch.event(self._started(venue))
 
     async def _audit_the_end(self) -> None:
         await self.activity.wait_quiet()
@@ -162,7 +155,7 @@ class Session:
         book = PositionBook(parts.settings.account.client_prefix, instruments)
         return Desk(
             self.streams.desk,
-            self._from_desk,
+            self.dispatch.from_desk,
             venue.trading,
             parts.store,
             venue.clock,
@@ -182,7 +175,7 @@ class Session:
             parts.guards,
             lambda: desk.ledger.wallet,
             venue.clock,
-            self._from_account,
+            self.dispatch.from_account,
             parts.metrics,
         )
 
@@ -192,7 +185,7 @@ class Session:
             parts.model,
             self.streams.forecasts,
             self.streams.variants.send,
-            self._event,
+            self.dispatch.event,
             venue.clock,
             parts.metrics,
             horizon=parts.settings.model.horizon,
@@ -220,7 +213,7 @@ class Session:
             guards=GuardState(unknown_after_ms=0),  # unknown until the guards have spoken
             recent=recent,
             request=self.streams.forecasts.send,
-            journal=self._journal,
+            journal=self.dispatch.journal,
             enter=self.streams.desk.send,
         )
 
@@ -239,14 +232,14 @@ class Session:
             venue.clock,
             self._parts.audit,
             VenuePaths(venue.market),
-            self._from_audit,
+            self.dispatch.from_audit,
         )
 
     def _make_feed(self, venue: Venue) -> Feed:
         outputs = Outputs(
             bars=(self.streams.variants.send, self.streams.history.send),
-            prices=(self._price,),
-            marks=(self._mark,),
+            prices=(self.dispatch.price,),
+            marks=(self.dispatch.mark,),
         )
         return Feed(
             venue.market,
@@ -256,78 +249,23 @@ class Session:
             INTERVAL_MS,
             self._parts.settings.model.context,
             outputs,
-            self._event,
+            self.dispatch.event,
         )
 
     def _make_listing(self, venue: Venue, instruments: dict[str, Instrument]) -> Listing:
-        return Listing(venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self._event)
+        return Listing(
+            venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self.dispatch.event
+        )
 
     # -- what flows where
 
     async def _follow_account(self, venue: Venue) -> None:
         async with contextlib.aclosing(venue.user.user_events()) as events:
             async for event in events:
-                self._keep_up(event.at)
+                self.dispatch.keep_up(event.at)
                 await self.streams.desk.send(event)
 
-    async def _price(self, price: PriceChanged) -> None:
-        self._keep_up(price.at)
-        await self.streams.guard.send(price)
-        self._show(price)
-
-    async def _mark(self, mark: MarkChanged) -> None:
-        self._keep_up(mark.at)
-        await self.streams.variants.send(mark)
-
-    async def _journal(self, entry: JournalEntry) -> None:
-        await self.streams.journal.send(entry)
-        if isinstance(entry, Signal):
-            for event in self._parts.watch.seen(entry):
-                self._event(event)
-        if not isinstance(entry, ReturnKnown | SignalOutcome):
-            self._show(entry)
-
-    def _event(self, event: BotEvent) -> None:
-        self.streams.journal.send_nowait(event)
-        self._show(event)
-
-    def _from_desk(self, news: DeskNews) -> None:
-        """Never blocks: the desk has orders to mind."""
-        match news:
-            case PositionChanged():
-                self.streams.variants.send_nowait(news)
-                self.streams.guard.send_nowait(news)
-                if news.position.status is PositionStatus.CLOSED:
-                    self.streams.account.send_nowait(news)
-                self._show(news)
-            case SignalOutcome():
-                self.streams.variants.send_nowait(news)
-                self.streams.journal.send_nowait(news)
-            case TradingStateChanged():
-                self.streams.variants.send_nowait(news)
-            case BotEvent():
-                self._event(news)
-            case _:
-                self._show(news)
-
-    def _from_account(self, news: GuardsNews) -> None:
-        if isinstance(news, BotEvent):
-            self._event(news)
-        else:
-            self.streams.variants.send_nowait(news)
-
-    def _from_audit(self, news: AuditNews) -> None:
-        if isinstance(news, BotEvent):
-            self._event(news)
-        else:
-            self.streams.journal.send_nowait(news)
-
     # -- time
-
-    def _keep_up(self, at: int) -> None:
-        """In a replay the market's own times move the clock before the messages of that time are worked on."""
-        if isinstance(self._clock, ReplayClock):
-            self._clock.advance(at)
 
     def on_quiet(self, tick: Tick) -> None:
         """A moment of a replay in which everything received has been worked on."""
@@ -335,7 +273,7 @@ class Session:
             known = len(self.check.differences)
             self.check.compare(tick.now, self._desk.ledger, tick.ledger)
             for difference in self.check.differences[known:][:1]:
-                self._event(self._told("ledger_differs", Severity.ERROR, difference=difference))
+                self.dispatch.event(self._told("ledger_differs", Severity.ERROR, difference=difference))
         self._show(Progress(tick.now, tick.progress, self._began_at))
 
     async def _watch_time(self) -> None:

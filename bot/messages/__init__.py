@@ -1,0 +1,97 @@
+"""Every struct that crosses a stream or a room's edge, in flow order.
+
+Times are integer milliseconds UTC. Prices, quantities and money are Decimal from the venue's edge on; bars,
+forecasts and indicators are float, because they are estimates.
+"""
+
+from bot.messages.forecast import (
+    CheckpointServed,
+    Forecast,
+    ForecastRefused,
+    ForecastRequest,
+    ForecastsDue,
+    ForecastsReady,
+    Window,
+)
+from bot.messages.market import (
+    Bar,
+    BarClosed,
+    Bars,
+    Floats,
+    MarkChanged,
+    PriceChanged,
+)
+from bot.messages.operation import (
+    BotEvent,
+    GuardsChanged,
+    GuardState,
+    GuardTrip,
+    JournalEntry,
+    Progress,
+    Severity,
+)
+from bot.messages.orders import (
+    PERSON,
+    BalanceChanged,
+    ExitIntent,
+    Flatten,
+    Position,
+    PositionChanged,
+    PositionStatus,
+    StandingOrder,
+    StandingReleased,
+    StopMove,
+    TradingState,
+    TradingStateChanged,
+)
+from bot.messages.signals import (
+    EntryIntent,
+    ExitPlan,
+    FilterVerdict,
+    ReturnKnown,
+    Side,
+    Signal,
+    SignalOutcome,
+)
+
+__all__ = [
+    "PERSON",
+    "BalanceChanged",
+    "Bar",
+    "BarClosed",
+    "Bars",
+    "BotEvent",
+    "CheckpointServed",
+    "EntryIntent",
+    "ExitIntent",
+    "ExitPlan",
+    "FilterVerdict",
+    "Flatten",
+    "Floats",
+    "Forecast",
+    "ForecastRefused",
+    "ForecastRequest",
+    "ForecastsDue",
+    "ForecastsReady",
+    "GuardState",
+    "GuardTrip",
+    "GuardsChanged",
+    "JournalEntry",
+    "MarkChanged",
+    "Position",
+    "PositionChanged",
+    "PositionStatus",
+    "PriceChanged",
+    "Progress",
+    "ReturnKnown",
+    "Severity",
+    "Side",
+    "Signal",
+    "SignalOutcome",
+    "StandingOrder",
+    "StandingReleased",
+    "StopMove",
+    "TradingState",
+    "TradingStateChanged",
+    "Window",
+]

@@ -28,6 +28,8 @@ GROWTH_PCT, LAG_MS = 2.0, 20.0
 START_SECONDS = 180.0  # real time until the bot trades
 END_SECONDS = 120.0  # and until it has written its report
 MB = 1e6
+# The account's guards would end the trading of a losing day, and an idle bot leaks nothing.
+UNGUARDED = "[guards]\nday_drawdown_pct = 0\ndrawdown_pct = 0\ndaily_loss_pct = 0\nlosing_streak = 0\n"
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -109,8 +111,9 @@ class Soak:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self._port = int(probe.getsockname()[1])
-        (folder / "bot.toml").write_text(f"[metrics]\nport = {self._port}\n")
+        (folder / "bot.toml").write_text(f"[metrics]\nport = {self._port}\n{UNGUARDED}")
         days = max(1, -(-hours // 24))
+        self._to_the_end = hours == days * 24  # the bot then ends by itself
         self._command = [
             sys.executable, "-m", "bot", "run", str(folder / "variants"), "--venue", "replay",
             "--config", str(folder / "bot.toml"), "--state", str(folder / "state"), "--no-view",
@@ -124,7 +127,8 @@ class Soak:
             try:
                 self._wait_until_it_trades(bot)
                 looks = self._watch(bot, every)
-                bot.send_signal(signal.SIGTERM)
+                if not self._to_the_end:
+                    bot.send_signal(signal.SIGTERM)
                 bot.wait(END_SECONDS)
             finally:
                 bot.kill()

@@ -62,7 +62,7 @@ VARIANT_FILES = [path.read_text(encoding="utf-8") for path in sorted((DEPLOY / "
 VARIANT_FILES.append(
     "\n".join(
         [
-            VARIANT_FILES[0],
+            VARIANT_FILES[0].partition("[exits]")[0].partition("[sizing]")[0],
             "[sizing]\nmargin_usdt = 50\nleverage = 3\nmax_positions = 3\nvolatility_target_pct = 20\n",
             "[exits]\nstop_pct = 2\ntarget_pct = 3\ntrail_arm_pct = 1\ntrail_pct = 0.5\nmax_hold_minutes = 60\n",
         ]

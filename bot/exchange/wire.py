@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +27,9 @@ from bot.venue import (
 
 T = TypeVar("T")
 BuyOrSell = Literal["BUY", "SELL"]
+Ms = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]  # UTC; a timestamp ends with the year 9999
+LARGEST = 2**63 - 1  # of whole numbers, as the database has them
+MOST_PLACES = 30  # before and behind the point; an amount beyond is no amount, and sums with it would overflow
 INTERVAL_MS = {
     "1m": 60_000,
     "3m": 180_000,
@@ -71,8 +74,14 @@ class Payload(msgspec.Struct, frozen=True, rename="camel"):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if type(value) is Decimal and not value.is_finite():
-                raise ValueError(f"{name} is not finite")
+            if type(value) is Decimal and not _is_amount(value) or type(value) is int and abs(value) > LARGEST:
+                raise ValueError(f"{name} is not a number in range")
+
+
+def _is_amount(value: Decimal) -> bool:
+    return (
+        value.is_finite() and abs(value.adjusted()) <= MOST_PLACES and len(value.as_tuple().digits) <= 2 * MOST_PLACES
+    )
 
 
 @functools.cache
@@ -114,8 +123,8 @@ def amount_before_trigger(text: str | None) -> Decimal:
         amount = Decimal(text or 0)
     except ArithmeticError:
         amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise VenueDisagrees(f"amount {text!r} of an algo order is not a number")
+    if not _is_amount(amount):
+        raise VenueDisagrees(f"amount {text!r:.60} of an algo order is not a number in range")
     return amount
 
 
@@ -132,7 +141,7 @@ class OrderAnswer(Payload, frozen=True, kw_only=True):
     side: BuyOrSell
     orig_qty: Decimal
     executed_qty: Decimal
-    update_time: int
+    update_time: Ms
 
     def report(self) -> OrderReport:
         return OrderReport(
@@ -156,7 +165,7 @@ class AlgoAnswer(Payload, frozen=True, kw_only=True):
     algo_id: int
     algo_status: str
     side: BuyOrSell
-    update_time: int
+    update_time: Ms
     quantity: Decimal | None = None
     close_position: bool = False
     actual_qty: str | None = None
@@ -207,7 +216,7 @@ class UserTrade(Payload, frozen=True, kw_only=True):
     commission_asset: str
     realized_pnl: Decimal
     maker: bool
-    time: int
+    time: Ms
 
     def fill(self) -> Fill:
         return Fill(
@@ -231,7 +240,7 @@ class Income(Payload, frozen=True, kw_only=True):
     income_type: str
     income: Decimal
     asset: str
-    time: int
+    time: Ms
     tran_id: int
 
     def funding_paid(self) -> FundingPaid:
@@ -304,17 +313,17 @@ class LeverageBrackets(Payload, frozen=True, kw_only=True):
 
 
 class ServerTime(Payload, frozen=True, kw_only=True):
-    server_time: int
+    server_time: Ms
 
 
 class KlineRow(Payload, frozen=True, array_like=True):
-    open_time: int
+    open_time: Ms
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
     volume: Decimal
-    close_time: int
+    close_time: Ms
 
     def bar(self, symbol: str, interval_ms: int) -> Bar:
         return candle(symbol, interval_ms, self.open_time, (self.open, self.high, self.low, self.close, self.volume))

@@ -56,14 +56,14 @@ def refused(read: Any, named: str) -> None:
     assert len(problem) < 3_000
 
 
-@tried(200)
+@tried(80)
 @given(content=spoiled([ADAPTER, FULL]))
 def test_an_adapters_manifest_is_read_or_refused(tier: Path, content: bytes) -> None:
     (tier / "a" / "manifest.json").write_bytes(content)
     refused(lambda: registry.read_manifest(tier / "a"), "manifest.json")
 
 
-@tried(200)
+@tried(80)
 @given(content=spoiled([NANO]))
 def test_a_bases_manifest_is_read_or_refused(tier: Path, content: bytes) -> None:
     path = tier / "a" / "base.json"
@@ -71,21 +71,21 @@ def test_a_bases_manifest_is_read_or_refused(tier: Path, content: bytes) -> None
     refused(lambda: checkpoints.read_manifest(path), "base.json")
 
 
-@tried(200)
+@tried(80)
 @given(content=spoiled([ACTIVE]))
 def test_a_pointer_is_read_or_refused(tier: Path, content: bytes) -> None:
     (tier / pointers.POINTER).write_bytes(content)
     refused(lambda: pointers.read(tier.parent, "t1"), pointers.POINTER)
 
 
-@tried(200)
+@tried(80)
 @given(content=spoiled([PEFT]))
 def test_a_peft_configuration_is_read_or_refused(tier: Path, content: bytes) -> None:
     (tier / "a" / peft_folder.PEFT_CONFIG).write_bytes(content)
     refused(lambda: peft_folder.read_config(tier / "a"), peft_folder.PEFT_CONFIG)
 
 
-@tried(200)
+@tried(80)
 @given(
     header=spoiled([HEADER]), data=st.sampled_from([b"\0" * 32, b"\0" * 31, b"", b"\0" * 40]), length=st.integers(-9, 9)
 )

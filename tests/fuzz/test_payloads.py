@@ -96,7 +96,7 @@ def read(reader: Callable[[Any], Any], raw: Any) -> None:
 
 
 @pytest.mark.parametrize("name", REST)
-@tried(60)
+@tried(30)
 @given(st.data())
 def test_a_rest_answer_is_usable_or_understood_to_be_wrong(name: str, data: st.DataObject) -> None:
     samples, reader = REST[name]
@@ -110,19 +110,19 @@ def test_the_unspoiled_answer_is_read(name: str) -> None:
         check_usable(reader(json.dumps(sample).encode()))
 
 
-@tried(400)
+@tried(150)
 @given(spoiled(payloads.MARKET_FRAMES))
 def test_a_market_frame_is_usable_skipped_or_understood_to_be_wrong(frame: bytes) -> None:
     read(read_market_frame, frame)
 
 
-@tried(400)
+@tried(150)
 @given(spoiled(payloads.USER_FRAMES))
 def test_a_user_frame_is_usable_skipped_or_understood_to_be_wrong(frame: bytes) -> None:
     read(read_user_frame, frame)
 
 
-@tried(100)
+@tried(60)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
 def test_bytes_that_are_no_payload_at_all_are_understood_to_be_wrong(raw: bytes | str) -> None:
     for reader in (read_market_frame, read_user_frame):
@@ -133,7 +133,7 @@ BODIES = st.one_of(spoiled([payloads.ERROR, payloads.ORDER, [payloads.ORDER]]), 
 HEADERS = st.one_of(st.none(), st.sampled_from(["1", "0", "30", *TEXTS]), st.text(max_size=8))
 
 
-@tried(400)
+@tried(150)
 @given(
     st.sampled_from([200, 204, 301, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503, 504, 599, 999]),
     BODIES,
@@ -155,13 +155,13 @@ def test_an_http_answer_is_a_payload_or_an_error_with_a_name(status: int, body: 
         assert isinstance(means, OutcomeUnknown)  # something was accepted, and nobody knows what
 
 
-@tried(100)
+@tried(60)
 @given(st.sampled_from([400, 418, 429, 503]), BODIES, HEADERS)
 def test_a_refusal_of_any_shape_has_a_meaning(status: int, body: bytes, after: str) -> None:
     assert isinstance(fault(Answer(status, body, after), READ, NOW), VenueError)
 
 
-@tried(200)
+@tried(80)
 @given(
     st.sampled_from(["X-MBX-USED-WEIGHT-1M", "x-mbx-order-count-10s", "X-MBX-ORDER-COUNT-1m", "Date"]),
     st.one_of(st.sampled_from(["12", *TEXTS]), st.text(max_size=8)),

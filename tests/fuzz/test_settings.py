@@ -114,21 +114,21 @@ def read_or_refused(path: Path, read: Any) -> None:
     assert not re.search(r"[\n\r\x00]", problem), problem
 
 
-@tried(300)
+@tried(120)
 @given(content=spoiled(BOT_FILES))
 def test_bot_toml_is_read_or_refused_in_one_line(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     read_or_refused(file, lambda: read_toml(file, BotFile))
 
 
-@tried(300)
+@tried(120)
 @given(content=spoiled(VARIANT_FILES))
 def test_a_variant_is_resolved_or_refused_in_one_line(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     read_or_refused(file, lambda: load_variants([file], shipped().plugins, 44))
 
 
-@tried(100)
+@tried(60)
 @given(
     content=st.one_of(st.binary(max_size=100), st.text(max_size=100).map(lambda text: text.encode(errors="replace")))
 )

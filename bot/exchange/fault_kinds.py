@@ -156,8 +156,7 @@ RULES: dict[FaultKind, KindRule] = {
     _K.EVENT_REORDERED: KindRule(at=Moment.EVENT, on="*", says="an event comes after the one that followed it"),
     _K.LISTEN_KEY_EXPIRES: KindRule(at=Moment.TIME, says="the listen key ends: told once, then the socket is silent"),
     _K.SOCKET_SILENT: KindRule(
-        at=Moment.TIME, on="*", seconds="how long; for good where not given",
-        says="connections of a route stay open and carry nothing, pongs neither",
+        at=Moment.TIME, on="*", says="connections of a route stay open and carry nothing any more, pongs neither",
     ),
     _K.SOCKET_RESET: KindRule(at=Moment.TIME, on="*", says="connections of a route are reset"),
     _K.SOCKET_CLOSED: KindRule(

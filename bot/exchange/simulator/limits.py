@@ -130,14 +130,19 @@ class Limits:
             "Please use the websocket for live updates to avoid polling the API.",
         )
 
-    def charge_order(self, now: int, orders: int = 1) -> None:
-        """Book a new order. Raises Refusal -1015 above either order limit."""
-        for window, length in ((self.orders_ten_seconds, "10 SECOND"), (self.orders_minute, "MINUTE")):
+    def ban(self, until: int) -> None:
+        """Refuse everything with 418 until then."""
+        self.banned_until = max(self.banned_until, until)
+
+    def charge_order(self, now: int, ten_seconds: int = 1, minute: int = 1) -> None:
+        """Book new orders. Raises Refusal -1015 above either order limit."""
+        booked = ((self.orders_ten_seconds, ten_seconds, "10 SECOND"), (self.orders_minute, minute, "MINUTE"))
+        for window, orders, length in booked:
             if window.used(now) + orders > window.limit:
                 message = f"Too many new orders; current limit is {window.limit} orders per {length}."
                 raise Refusal(429, -1015, message)
-        self.orders_ten_seconds.add(now, orders)
-        self.orders_minute.add(now, orders)
+        self.orders_ten_seconds.add(now, ten_seconds)
+        self.orders_minute.add(now, minute)
 
     def headers(self, now: int, ordering: bool) -> dict[str, str]:
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight.used(now))}

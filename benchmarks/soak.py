@@ -29,7 +29,7 @@ START_SECONDS = 180.0  # real time until the bot trades
 END_SECONDS = 120.0  # and until it has written its report
 MB = 1e6
 # The account's guards would end the trading of a losing day, and an idle bot leaks nothing.
-UNGUARDED = "[guards]\nday_drawdown_pct = 0\ndrawdown_pct = 0\ndaily_loss_pct = 0\nlosing_streak = 0\n"
+UNGUARDED = "[guards]\nday_drawdown_pct = 100\ndrawdown_pct = 100\ndaily_loss_pct = 100\nlosing_streak = 100\n"
 
 
 class Page(msgspec.Struct, frozen=True):

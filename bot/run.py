@@ -35,7 +35,7 @@ from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
 from bot.research.report import print_report, write_report
 from bot.research.run_facts import RunFacts, audit_words, max_drawdown
-from bot.strategy import exits
+from bot.strategy import exits, follow
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
@@ -84,7 +84,8 @@ async def _run(options: RunOptions) -> int:
     console = Console(stderr=True)
     console.print(f"loading the model {settings.model.base} ...", style="dim", soft_wrap=True)
     loaded, serving = await anyio.to_thread.run_sync(_load_model, options, settings, variants)
-    await anyio.to_thread.run_sync(exits.prepare)
+    for prepare in (exits.prepare, follow.prepare):
+        await anyio.to_thread.run_sync(prepare)
     console.print("opening the journal ...", style="dim", soft_wrap=True)
     async with open_journal(options.state, settings.journal, os.environ) as pool:
         where = whereabouts(options.state, settings.journal, os.environ)

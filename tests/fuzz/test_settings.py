@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bot.config import BotFile, VariantFile, read_toml
 from bot.errors import OperatorError
+from bot.exchange.faults import read_scenario
 from bot.variants.files import load_variants
 from tests.fuzz.effort import tried
 from tests.strategy.scenes import shipped
@@ -58,6 +59,7 @@ def written(value: Any) -> str:
 
 
 BOT_FILES = [toml(msgspec.to_builtins(BotFile()))]
+SCENARIO_FILES = [path.read_text(encoding="utf-8") for path in sorted((DEPLOY / "scenarios").glob("*.toml"))]
 VARIANT_FILES = [path.read_text(encoding="utf-8") for path in sorted((DEPLOY / "variants").glob("*.toml"))]
 VARIANT_FILES.append(
     "\n".join(
@@ -141,6 +143,9 @@ def test_the_unspoiled_files_are_read(file: Path) -> None:
     for content in BOT_FILES:
         file.write_text(content, encoding="utf-8")
         assert read_toml(file, BotFile) == BotFile()
+    for content in SCENARIO_FILES:
+        file.write_text(content, encoding="utf-8")
+        assert read_scenario(file).fault
     for content in VARIANT_FILES:
         file.write_text(content, encoding="utf-8")
         assert load_variants([file], shipped().plugins, 44)

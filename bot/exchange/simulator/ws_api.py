@@ -107,7 +107,7 @@ class WebSocketApi:
         self._catch_up()
         try:
             asked = _decoder.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}
         try:
             outcome: dict[str, Any] = {"status": 200, "result": self._result(session, asked)}

@@ -1,5 +1,6 @@
 """A real payload, spoiled: keys gone, other types, absurd numbers, odd text, depth, torn bytes."""
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,7 +67,7 @@ def places(value: Any, at: Place = ()) -> Iterator[Place]:
 def _with_a_fault(draw: st.DrawFn, value: Any) -> Any:
     at = draw(st.sampled_from(list(places(value))))
     if not at:
-        return draw(REPLACEMENTS) if draw(st.integers(0, 9)) == 0 else value
+        return copy.deepcopy(draw(REPLACEMENTS)) if draw(st.integers(0, 9)) == 0 else value
     parent = value
     for key in at[:-1]:
         parent = parent[key]
@@ -75,7 +76,7 @@ def _with_a_fault(draw: st.DrawFn, value: Any) -> Any:
     if fault == "drop":
         del parent[last]
     elif fault == "replace":
-        parent[last] = draw(REPLACEMENTS)
+        parent[last] = copy.deepcopy(draw(REPLACEMENTS))  # a later fault may change it
     elif fault == "again" and isinstance(parent, list):
         parent.append(parent[last])
     elif isinstance(parent, dict):

@@ -14,6 +14,7 @@ from bot.errors import OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected
 from bot.exchange import account_wire, wire
 from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, RequestBudget, fault, read_answer
 from bot.exchange.frames import read_market_frame, read_user_frame
+from bot.exchange.lockstep import Tick
 from bot.exchange.wire import decode
 from tests.fuzz import payloads
 from tests.fuzz.effort import tried
@@ -120,6 +121,24 @@ def test_a_market_frame_is_usable_skipped_or_understood_to_be_wrong(frame: bytes
 @given(spoiled(payloads.USER_FRAMES))
 def test_a_user_frame_is_usable_skipped_or_understood_to_be_wrong(frame: bytes) -> None:
     read(read_user_frame, frame)
+
+
+TICK = {
+    "type": "tick", "now": 1735689600000, "frames": 12, "done": False, "progress": 0.5, "more": False,
+    "ledger": {"wallet": "9990.5", "positions": {"BTCUSDT": "0.1"}, "fills": 3, "realized_pnl": "1", "fees": "0.5",
+               "funding": "0", "transfers": "0", "fills_digest": ""},
+}  # fmt: skip
+
+
+@tried(80)
+@given(spoiled([TICK, TICK | {"ledger": None}]))
+def test_a_tick_of_the_simulator_is_read_or_understood_to_be_wrong(message: bytes) -> None:
+    try:
+        assert 0 <= decode(message, Tick).now <= LAST_MS
+        said = "read"
+    except VenueDisagrees as fault:
+        said = str(fault)
+    assert said
 
 
 @tried(60)

@@ -12,7 +12,7 @@ import msgspec
 
 from bot.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from bot.errors import OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.wire import decode
+from bot.exchange.wire import Payload, decode
 
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ def unclear(reason: str, ask: Ask) -> VenueError:
     return OutcomeUnknown(reason) if ask.write else VenueUnavailable(reason)
 
 
-class _ErrorBody(msgspec.Struct, frozen=True):
+class _ErrorBody(Payload, frozen=True):
     code: int
     msg: str
 
@@ -134,7 +134,7 @@ def _code_and_message(body: bytes) -> tuple[int, str]:
     try:
         error = decode(body, _ErrorBody)
     except VenueDisagrees:
-        return 0, body[:200].decode("utf-8", errors="replace").strip()
+        return 0, body[:200].decode("utf-8", errors="replace").replace("\x00", "\ufffd").strip()
     return error.code, error.msg
 
 

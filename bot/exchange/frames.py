@@ -42,7 +42,7 @@ class ListenKeyExpired(msgspec.Struct, frozen=True):
     at: int
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(Payload, frozen=True):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     event: str | None = field(name="e", default=None)
     request_id: int | str | None = field(name="id", default=None)

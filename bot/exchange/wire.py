@@ -76,6 +76,8 @@ class Payload(msgspec.Struct, frozen=True, rename="camel"):
             value = getattr(self, name)
             if type(value) is Decimal and not _is_amount(value) or type(value) is int and abs(value) > LARGEST:
                 raise ValueError(f"{name} is not a number in range")
+            if type(value) is str and "\x00" in value:
+                raise ValueError(f"{name} holds a NUL, which no text of the database can")
 
 
 def _is_amount(value: Decimal) -> bool:
@@ -392,5 +394,12 @@ def instruments(raw: bytes) -> tuple[dict[str, Instrument], dict[str, str]]:
             found = instrument(row)
             sound[found.symbol] = found
         except VenueDisagrees as fault:
-            faults[decode(row, _SymbolName).symbol] = str(fault)
+            faults[_name_of(row)] = str(fault)
     return sound, faults
+
+
+def _name_of(row: msgspec.Raw) -> str:
+    try:
+        return decode(row, _SymbolName).symbol
+    except VenueDisagrees:
+        return _SymbolName().symbol

@@ -57,32 +57,34 @@ REST: dict[str, tuple[list[Any], Reader]] = {
 }
 
 
-def amounts_and_times(value: Any) -> Any:
-    """Every number in what was read, with the name of its field."""
+def values(value: Any) -> Any:
+    """Every number and text in what was read, with the name of its field."""
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             inside = getattr(value, name)
-            yield from ((name, inside),) if type(inside) in (int, float, Decimal) else amounts_and_times(inside)
+            yield from ((name, inside),) if type(inside) in (int, float, Decimal, str) else values(inside)
     elif isinstance(value, dict):
         for inside in value.values():
-            yield from amounts_and_times(inside)
+            yield from values(inside)
     elif isinstance(value, list | tuple):
         for inside in value:
-            yield from amounts_and_times(inside)
+            yield from values(inside)
 
 
 def check_usable(value: Any) -> None:
-    """What is read goes into sums and into the database: it may not be so large that these fail."""
-    for name, number in amounts_and_times(value):
-        if isinstance(number, Decimal):
-            assert number.is_finite(), name
-            assert len(format(number, "f")) < 100, name
-        elif isinstance(number, float):
-            assert abs(number) < 1e300, name
+    """What is read goes into sums and into the database: it may be nothing at which these fail."""
+    for name, one in values(value):
+        if isinstance(one, str):
+            assert "\x00" not in one, name
+        elif isinstance(one, Decimal):
+            assert one.is_finite(), name
+            assert len(format(one, "f")) < 100, name
+        elif isinstance(one, float):
+            assert abs(one) < 1e300, name
         else:
-            assert -(2**63) <= number < 2**63, name
+            assert -(2**63) <= one < 2**63, name
             if name in ("at", "time", "open_time", "close_time", "server_time", "update_time", "next_funding_at"):
-                assert 0 <= number <= LAST_MS, name
+                assert 0 <= one <= LAST_MS, name
 
 
 def read(reader: Callable[[Any], Any], raw: Any) -> None:
@@ -168,6 +170,7 @@ def test_an_http_answer_is_a_payload_or_an_error_with_a_name(status: int, body: 
         means = error
     assert type(means) in (OutcomeUnknown, VenueRejected, VenueUnavailable)
     assert str(means)
+    assert "\x00" not in str(means)
     if isinstance(means, VenueUnavailable):
         assert means.retry_at is None or 0 <= means.retry_at <= LAST_MS
     if ask.write and 200 <= status < 300:

@@ -12,7 +12,7 @@ import msgspec
 
 from bot.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from bot.errors import OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.wire import Payload, decode
+from bot.exchange.payload import Payload, decode
 
 T = TypeVar("T")
 

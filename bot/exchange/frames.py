@@ -10,18 +10,9 @@ import msgspec
 from msgspec import field
 
 from bot.errors import VenueDisagrees
+from bot.exchange.payload import Ms, Payload, decode
 from bot.exchange.port import MarketEvent
-from bot.exchange.wire import (
-    INTERVAL_MS,
-    BuyOrSell,
-    Ms,
-    Payload,
-    algo_status,
-    amount_before_trigger,
-    candle,
-    decode,
-    regular_status,
-)
+from bot.exchange.wire import INTERVAL_MS, BuyOrSell, algo_status, amount_before_trigger, candle, regular_status
 from bot.messages import MarkChanged, PriceChanged
 from bot.venue import Book, Fill, FundingDue, OrderReport, UserEvent
 

@@ -11,7 +11,7 @@ import msgspec
 
 from bot.clock import ReplayClock
 from bot.errors import VenueUnavailable
-from bot.exchange.wire import Ms, decode
+from bot.exchange.payload import Ms, decode
 from bot.streams import Activity
 
 SETTLING_PASSES = 25  # turns of the event loop; an alarm that is moved or rings needs about eight

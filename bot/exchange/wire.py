@@ -4,15 +4,15 @@ Sources and recorded examples: docs of /fapi/v1, /fapi/v3 and the user data stre
 An unknown word, a missing amount or one that is not finite is VenueDisagrees: nothing here guesses.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from bot.errors import VenueDisagrees
+from bot.exchange.payload import Ms, Payload, decode, is_amount
 from bot.messages import Bar
 from bot.venue import (
     Book,
@@ -25,11 +25,7 @@ from bot.venue import (
     VenueStatus,
 )
 
-T = TypeVar("T")
 BuyOrSell = Literal["BUY", "SELL"]
-Ms = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]  # UTC; a timestamp ends with the year 9999
-LARGEST = 2**63 - 1  # of whole numbers, as the database has them
-MOST_PLACES = 30  # before and behind the point; an amount beyond is no amount, and sums with it would overflow
 INTERVAL_MS = {
     "1m": 60_000,
     "3m": 180_000,
@@ -70,37 +66,6 @@ _ALGO_STATUS = {
 }
 
 
-class Payload(msgspec.Struct, frozen=True, rename="camel"):
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if type(value) is Decimal and not _is_amount(value) or type(value) is int and abs(value) > LARGEST:
-                raise ValueError(f"{name} is not a number in range")
-            if type(value) is str and "\x00" in value:
-                raise ValueError(f"{name} holds a NUL, which no text of the database can")
-
-
-def _is_amount(value: Decimal) -> bool:
-    return (
-        value.is_finite() and abs(value.adjusted()) <= MOST_PLACES and len(value.as_tuple().digits) <= 2 * MOST_PLACES
-    )
-
-
-@functools.cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
-
-
-def decode(raw: bytes | str | msgspec.Raw, kind: type[T]) -> T:
-    """`raw` (JSON) as `kind`; VenueDisagrees where it is not one."""
-    wanted: Any = kind  # mypy does not count type[T] as hashable
-    try:
-        decoded: T = _decoder(wanted).decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}") from None
-    return decoded
-
-
 def regular_status(word: str, filled: Decimal, quantity: Decimal) -> VenueStatus:
     if word in _MADE_BY_VENUE:
         if filled == 0:
@@ -125,7 +90,7 @@ def amount_before_trigger(text: str | None) -> Decimal:
         amount = Decimal(text or 0)
     except ArithmeticError:
         amount = Decimal("NaN")
-    if not _is_amount(amount):
+    if not is_amount(amount):
         raise VenueDisagrees(f"amount {text!r:.60} of an algo order is not a number in range")
     return amount
 

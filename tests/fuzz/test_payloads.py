@@ -15,7 +15,7 @@ from bot.exchange import account_wire, wire
 from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, RequestBudget, fault, read_answer
 from bot.exchange.frames import read_market_frame, read_user_frame
 from bot.exchange.lockstep import Tick
-from bot.exchange.wire import decode
+from bot.exchange.payload import decode
 from tests.fuzz import payloads
 from tests.fuzz.effort import tried
 from tests.fuzz.mutations import TEXTS, spoiled

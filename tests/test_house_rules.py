@@ -45,7 +45,6 @@ MAY_READ_A_CLOCK = {
     "benchmarks/report.py": "says when it was measured",
     "benchmarks/soak.py": "looks at another process in real time",
     "bot/clock.py": "it is the clock",
-    "bot/exchange/back_off.py": "back-off is real time",
     "bot/exchange/simulator/lockstep.py": "the simulator makes the domain's time, at a pace of real time",
     "bot/exchange/simulator/sockets.py": "bounds the messages of a connection per second of real time",
     "bot/run.py": "the report says how long the run took in real time",

@@ -48,6 +48,8 @@ class Admission(Margin):
             raise Rejection(-2022, "ReduceOnly Order is rejected.")
         if not new.reduce_only and market.status != "TRADING":
             raise Rejection(-4140, "Invalid symbol status for opening position.")
+        if new.type == "MARKET":
+            rules.check_take_bound(self._taker_price(market, buy), buy, market.mark, self.settings)
         resting = len(self.open_orders(new.symbol))
         if self.settings.switches.algos_count_as_orders:
             resting += len(self.open_algos(new.symbol))

@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     margin_call_ratio: Decimal = Decimal("0.8")  # maintenance margin over equity at which a MARGIN_CALL goes out
     default_leverage: int = 20
     percent_price: Decimal = Decimal("0.05")  # a limit may cross the mark price by this much
+    market_take_bound: Decimal = Decimal("0.05")  # a market order may take so far from the mark price
     trigger_protect: Decimal = Decimal("0.05")  # `priceProtect`: how far mark and last may be apart at a trigger
     switches: Switches = Switches()
 

@@ -61,8 +61,7 @@ def check_algo_parameters(new: NewAlgo, now: int) -> None:
         sent(new.price, "price")
     elif new.price is not None:
         raise unwanted("price")
-    if new.time_in_force is not None:
-        _check_time_in_force(new.time_in_force, new.good_till, now)
+    _check_time_in_force(new.time_in_force or "GTC", new.good_till, now)
     if new.working_type not in ("CONTRACT_PRICE", "MARK_PRICE"):
         raise missing("workingType")
     if new.close_position:
@@ -138,6 +137,15 @@ def check_percent_price(side: str, price: Decimal, mark: Decimal | None, setting
         raise Rejection(-4016, f"Limit price can't be higher than {highest.normalize():f}.")
     if side == "SELL" and price < lowest:
         raise Rejection(-4024, f"Limit price can't be lower than {lowest.normalize():f}.")
+
+
+def check_take_bound(price: Decimal, buy: bool, mark: Decimal | None, settings: Settings) -> None:
+    """A market order may not take further from the mark price than `market_take_bound`."""
+    if not price or not mark:
+        return
+    worst = mark * (1 + settings.market_take_bound if buy else 1 - settings.market_take_bound)
+    if price > worst if buy else price < worst:
+        raise Rejection(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit.")
 
 
 def check_quantity(quantity: Decimal, instrument: Instrument, *, market: bool) -> None:

@@ -15,6 +15,7 @@ from bot.exchange.simulator.world import World
 MOST_ORDERS = 5
 MOST_CANCELS = 10
 Handle = Callable[[World, Call], Shape]
+_decoder = msgspec.json.Decoder(list[Any], float_hook=str)  # a number stays as it was written
 
 
 def place_batch(world: World, call: Call) -> list[Shape]:
@@ -43,7 +44,7 @@ def _orders(call: Call) -> list[Mapping[str, str]]:
 
 def _listed(call: Call, name: str, most: int) -> list[Any]:
     try:
-        rows = msgspec.json.decode(call.text(name), type=list[Any])
+        rows = _decoder.decode(call.text(name))
     except (msgspec.DecodeError, RecursionError):
         raise malformed(name) from None
     if not 1 <= len(rows) <= most:

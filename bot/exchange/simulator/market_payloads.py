@@ -3,7 +3,7 @@
 Quote volumes and taker volumes are estimates (half of a bar's volume is called the taker's): recorded bars have none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -98,7 +98,7 @@ def _symbol(instrument: Instrument, status: str, settings: Settings) -> Shape:
         "underlyingSubType": [],
         "triggerProtect": f"{settings.trigger_protect:.4f}",
         "liquidationFee": "0.012500",
-        "marketTakeBound": "0.05",
+        "marketTakeBound": f"{settings.market_take_bound:.2f}",
         "maxMoveOrderLimit": 10_000,
         "filters": _filters(instrument, settings),
         "orderTypes": ["LIMIT", "MARKET", *sorted(CONDITIONAL)],
@@ -192,6 +192,13 @@ def mark_price_event(symbol: str, quote: Quote, at: int) -> Shape:
         "T": quote.next_funding_at,
         "st": 1,
     }
+
+
+def all_marks(quotes: Mapping[str, Quote], at: int) -> list[Shape]:
+    """The array stream, in which the exchange has mixed coin-margined contracts since 2026-06: their `st` is 2."""
+    rows = [mark_price_event(symbol, quote, at) for symbol, quote in quotes.items()]
+    coins = [row | {"s": row["s"].removesuffix("T") + "_PERP", "st": 2} for row in rows[:1]]
+    return rows + coins
 
 
 def book_ticker_event(instrument: Instrument, last: Decimal, sequence: int, at: int) -> Shape:

@@ -98,6 +98,7 @@ class Route(msgspec.Struct, frozen=True):
     weight: int | Callable[[Mapping[str, str]], int] = 1
     ordering: bool = False  # answers carry the order counts
     placing: bool = False  # counts as a new order
+    funding: bool = False  # has the pool of the funding endpoints
     order_cost: tuple[int, int] = (0, 0)  # on the order limits of ten seconds and of a minute
 
 
@@ -177,6 +178,8 @@ class Gate:
             self._credentials.check_signature(sent.query, sent.body)
         if any(route.order_cost):
             self._limits.charge_order(now, *route.order_cost)
+        if route.funding:
+            self._limits.charge_funding(now)
 
     def book(self, route: Route | None, call: Call, status: int, shape: Any) -> None:
         """Count accepted orders; write down what was refused."""

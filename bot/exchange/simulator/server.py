@@ -30,7 +30,7 @@ from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.market_routes import market_routes
 from bot.exchange.simulator.recordings import RecordedMarket, recorded_range
 from bot.exchange.simulator.rest import Gate
-from bot.exchange.simulator.sockets import Hub, add_stream_routes, encoder
+from bot.exchange.simulator.sockets import PING_SECONDS, Hub, add_stream_routes, encoder
 from bot.exchange.simulator.trading_routes import TRADING_ROUTES
 from bot.exchange.simulator.world import World
 from bot.exchange.simulator.ws_api import WebSocketApi
@@ -62,6 +62,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     weight_per_minute: int = 2400
     orders_per_minute: int = 1200
     orders_per_ten_seconds: int = 300
+    ping_seconds: float = PING_SECONDS
+    connection_hours: float = 0.0  # of virtual time after which a stream socket is closed; 0: never
     port: int = 0  # 0: any free one
     until_stdin_closes: bool = False
 
@@ -82,16 +84,19 @@ class Simulator:
     def __init__(self, market: Market, options: SimulatorOptions) -> None:
         self._options = options
         self.hub = Hub()
+        self.hub.ping_seconds = options.ping_seconds
+        self.hub.longest_ms = round(options.connection_hours * HOUR_MS)
         self.stop = anyio.Event()
+        scenario = options.scenario or Scenario(name="none", description="Nothing goes wrong.")
         self.world = World(
             market,
             self.hub,
             wallet=options.wallet,
-            settings=msgspec.structs.replace(options.settings, seed=options.seed),
+            settings=scenario.settings(msgspec.structs.replace(options.settings, seed=options.seed)),
             seed=options.seed,
         )
         self.happenings = Happenings(self.world)
-        self._play_out(options.scenario or Scenario(name="none", description="Nothing goes wrong."))
+        self._play_out(scenario)
         self.limits = Limits(options.weight_per_minute, options.orders_per_minute, options.orders_per_ten_seconds)
         self.conductor = Conductor(
             self.world, self.hub, pace=options.pace, outage_minutes=options.outage_minutes, seed=options.seed

@@ -18,6 +18,7 @@ from bot.clock import HOUR_MS
 
 ROUTES = ("market", "public", "private")
 PING_SECONDS = 180.0
+GOING_AWAY = 1001
 SLOW_READER_SECONDS = 10.0
 MAX_STREAMS = 1024
 MAX_MESSAGES_PER_SECOND = 10
@@ -47,9 +48,11 @@ class StreamSocket:
         self.combined = combined
         self.events = events  # of the user stream; empty: all
         self.names: dict[str, None] = {}
+        self.opened_at = 0  # virtual time
         self.frames = 0
         self.written = 0
         self.silent = False  # nothing comes through any more, and nobody is told
+        self.gone = False  # the connection is ended: its frames count no longer
         self.answers_pings = True
         self._closing: int | None = None  # the close code that is to be sent
         self._request = request
@@ -83,7 +86,7 @@ class StreamSocket:
 
     def cut(self) -> None:
         """Drop the TCP connection without a close frame."""
-        self._queue.clear()
+        self._leave()
         if self._request.transport is not None:
             self._request.transport.abort()
 
@@ -95,12 +98,16 @@ class StreamSocket:
 
     def close(self, code: int) -> None:
         """Send a close frame with the next write, and nothing more."""
-        self.silence()
+        self._leave()
         self._closing = code
 
     def reset(self) -> None:
-        self._queue.clear()
+        self._leave()
         reset(self._request)
+
+    def _leave(self) -> None:
+        self.silence()
+        self.gone = True
 
     async def pong(self, payload: bytes) -> None:
         if self.answers_pings and not self.silent:
@@ -121,23 +128,27 @@ class Hub:
         self.sockets: list[StreamSocket] = []
         self.muted: set[str] = set()
         self.hushed: list[str] = []  # patterns of market streams that are silent
+        self.ping_seconds = PING_SECONDS  # of real time; who does not answer within half of it is cut off
+        self.longest_ms = 0  # of a connection, in virtual time; 0: for ever
+        self._now = 0
+        self.private_events_needed = False  # a listenKey in the address counts only where it names events
         self.in_turns = False  # a lockstep says by `next_turn` what is written when
         self._listeners: defaultdict[str, list[StreamSocket]] = defaultdict(list)
 
     @property
     def frames(self) -> int:
-        return sum(socket.frames for socket in self.sockets)
+        return sum(socket.frames for socket in self.sockets if not socket.gone)
 
     @property
     def written(self) -> int:
-        return sum(socket.written for socket in self.sockets)
+        return sum(socket.written for socket in self.sockets if not socket.gone)
 
     def heard(self, stream: str) -> bool:
         """Whether anybody gets what is published on the stream."""
         return bool(self._listeners.get(stream)) and not self._is_silent(stream)
 
-    def publish(self, stream: str, data: bytes, event: str = "") -> None:
-        """Queue one event for everyone who listens on the right route."""
+    def publish(self, stream: str, data: bytes, event: str = "", name: str = "") -> None:
+        """Queue one event for everyone who listens on the right route; `name` is what the envelope calls the stream."""
         if self._is_silent(stream):
             return
         enveloped = b""
@@ -145,10 +156,18 @@ class Hub:
             if event and socket.events and event not in socket.events:
                 continue
             if socket.combined:
-                enveloped = enveloped or b'{"stream":"%b","data":%b}' % (stream.encode(), data)
+                enveloped = enveloped or b'{"stream":"%b","data":%b}' % ((name or stream).encode(), data)
                 socket.put(enveloped)
             else:
                 socket.put(data)
+
+    def pass_time(self, now: int) -> None:
+        """Close the connections that have been open for as long as the exchange allows."""
+        self._now = now
+        if self.longest_ms:
+            for socket in self.sockets:
+                if now - socket.opened_at >= self.longest_ms and not socket.silent:
+                    socket.close(GOING_AWAY)
 
     async def flush(self) -> None:
         """Write all that waits, unless it is written in turns."""
@@ -177,9 +196,10 @@ class Hub:
     async def serve(
         self, request: web.Request, route: str, *, combined: bool, names: Iterable[str], events: frozenset[str]
     ) -> web.WebSocketResponse:
-        response = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, autoping=False)
+        response = web.WebSocketResponse(heartbeat=self.ping_seconds, compress=False, autoping=False)
         await response.prepare(request)
         socket = StreamSocket(request, response, route, combined, events)
+        socket.opened_at = self._now
         self.sockets.append(socket)
         self._subscribe(socket, names)
         try:
@@ -301,8 +321,9 @@ def add_stream_routes(app: web.Application, hub: Hub) -> None:
             raise web.HTTPNotFound
         path = request.match_info.get("names", "")
         names = [name for name in (path + "/" + request.query.get("streams", "")).split("/") if name]
-        names += [key for key in (request.query.get("listenKey"),) if key]
         events = frozenset(event for event in request.query.get("events", "").split("/") if event)
+        if events or not hub.private_events_needed:
+            names += [key for key in (request.query.get("listenKey"),) if key]
         combined = request.match_info["form"] == "stream"
         return await hub.serve(request, route, combined=combined, names=names, events=events)
 

@@ -56,6 +56,7 @@ class World:
     ) -> None:
         self.market = market
         self.hub = hub
+        self.hub.private_events_needed = settings.switches.private_events_needed
         self.settings = settings
         self.engine = Engine(market.instruments, wallet, settings)
         self.candles = Candles(market)
@@ -234,6 +235,7 @@ class World:
             self.cover.pass_time(now - self.now)
             self.now = now
         self.engine.step(self.now)
+        self.hub.pass_time(self.now)
         self.faults.pass_time(self.now)
         self._end_lapsed_key()
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
@@ -246,7 +248,7 @@ class World:
     def _end_lapsed_key(self) -> None:
         lapsed = self.keys.lapsed(self.now)
         if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(user_events.listen_key_event(lapsed, self.now)), "listenKeyExpired")
+            self._send_to(lapsed, "listenKeyExpired", user_events.listen_key_event(lapsed, self.now))
             self.log.add(self.now, "listen_key_expired")
 
     def _at_work(self, plan: FaultPlan) -> Faults:
@@ -256,7 +258,10 @@ class World:
 
     def _send_user(self, event: str, shape: dict[str, Any]) -> None:
         if self.keys.current is not None:
-            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+            self._send_to(self.keys.current, event, shape)
+
+    def _send_to(self, key: str, event: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(key, encoder.encode(shape), event, self.settings.switches.user_stream_name)
 
     def _send_kline(self, stream: str, shape: dict[str, Any]) -> None:
         self.hub.publish(stream, encoder.encode(shape))
@@ -314,8 +319,7 @@ class World:
             self._publish_trades(symbol)
         for stream in ALL_MARKS:
             if self.hub.heard(stream):
-                marks = [market_payloads.mark_price_event(name, quote, self.now) for name, quote in self.quotes.items()]
-                self.hub.publish(stream, encoder.encode(marks))
+                self.hub.publish(stream, encoder.encode(market_payloads.all_marks(self.quotes, self.now)))
 
     def _publish_klines(self, symbol: str) -> None:
         for stream, name, length in self._streams[symbol].klines:

@@ -4,13 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import msgspec
 from aiohttp import WSMsgType, web
 
+from bot.clock import SECOND_MS
+from bot.exchange.fault_kinds import FaultKind
+from bot.exchange.faults import Fault, Subject
 from bot.exchange.matching.records import Rejection
+from bot.exchange.simulator.drift import bend
 from bot.exchange.simulator.limits import Credentials, Limits, Refusal, Security
 from bot.exchange.simulator.rest import Call, Gate, Route, Routes
-from bot.exchange.simulator.sockets import PING_SECONDS, encoder
+from bot.exchange.simulator.sockets import PING_SECONDS, encoder, reset
 from bot.exchange.simulator.world import World
 
 PATH = "/ws-fapi/v1"
@@ -97,18 +102,34 @@ class WebSocketApi:
         session = Session(self._world.now, with_limits=request.query.get("returnRateLimits", "true") != "false")
         async for message in response:
             if message.type is WSMsgType.TEXT:
-                frame = encoder.encode(self.answer(session, message.data))
+                reply, fault = self._struck(session, message.data)
                 self._world.settle()
-                await response.send_frame(frame, WSMsgType.TEXT)
+                if fault is None or await _spoiled(request, fault):
+                    await response.send_frame(encoder.encode(reply), WSMsgType.TEXT)
                 await self._world.hub.flush()
         return response
 
-    def answer(self, session: Session, text: str) -> dict[str, Any]:
+    def _struck(self, session: Session, text: str) -> tuple[dict[str, Any], Fault | None]:
+        """The reply to one request, and the fault that struck it."""
         self._catch_up()
         try:
             asked = _decoder.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}
+            return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}, None
+        faults, now, subject = self._world.faults, self._world.now, _subject(asked)
+        fault = faults.plan.on_ws_call(subject, now)
+        faults.tell()
+        if fault is not None and fault.kind is FaultKind.WS_ID_NULL:
+            reply = {"id": None} | _failed(401, -1002, "You are not authorized to execute this request.")
+        elif fault is not None and fault.shape == "before":
+            reply = {}
+        else:
+            reply = bend(self.answer(session, asked), faults.plan.on_answer(subject, now))
+            faults.plan.happened(subject, now)
+        faults.tell()
+        return reply, fault
+
+    def answer(self, session: Session, asked: Request) -> dict[str, Any]:
         try:
             outcome: dict[str, Any] = {"status": 200, "result": self._result(session, asked)}
         except Refusal as refusal:
@@ -159,14 +180,14 @@ class WebSocketApi:
         elif session.api_key is None and route.security is Security.SIGNED:
             self._authorize(params)
         elif route.security is Security.SIGNED:
-            self._credentials.check_time(params, now)
+            self._credentials.check_time(params, self._world.venue_time)
         if any(route.order_cost):
             self._limits.charge_order(now, *route.order_cost)
 
     def _authorize(self, params: Mapping[str, str]) -> None:
         """Key, time, and the signature over all other parameters in the order of their names."""
         self._credentials.check_key(params.get("apiKey", ""))
-        self._credentials.check_time(params, self._world.now)
+        self._credentials.check_time(params, self._world.venue_time)
         signed = sorted((name, value) for name, value in params.items() if name != "signature")
         self._credentials.check_signature(urlencode([*signed, ("signature", params.get("signature", ""))]), "")
 
@@ -187,6 +208,27 @@ class WebSocketApi:
             }
             for kind, interval, number, window in rows
         ]
+
+
+async def _spoiled(request: web.Request, fault: Fault) -> bool:
+    """Let the fault have its way; whether there is a reply at all."""
+    if fault.kind is FaultKind.WS_LATE_REPLY:
+        await anyio.sleep(fault.milliseconds() / SECOND_MS)
+    elif fault.kind is FaultKind.WS_DROPPED:
+        reset(request)
+    return fault.kind in (FaultKind.WS_LATE_REPLY, FaultKind.WS_ID_NULL)
+
+
+def _subject(asked: Request) -> Subject:
+    params = asked.params
+    ids = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
+    return Subject(
+        name=asked.method,
+        symbol=str(params.get("symbol", "")),
+        client_id=next((str(params[name]) for name in ids if name in params), ""),
+        order_type=str(params.get("type", "")),
+        reduce_only=_text(params.get("reduceOnly", "")) == "true",
+    )
 
 
 def _failed(status: int, code: int, message: str) -> dict[str, Any]:

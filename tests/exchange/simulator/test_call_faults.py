@@ -8,9 +8,8 @@ from binance_common.errors import NetworkError, RateLimitBanError, ServerError, 
 
 from bot.exchange.simulator.call_faults import BAD_GATEWAY
 from tests.exchange.simulator.struck import ALGO_PATH, ORDER_PATH, entry, inject, known, pass_seconds, strikes
-from tests.exchange.simulator.test_sdk_contract import ENTRY, trading
+from tests.exchange.simulator.test_sdk_contract import ENTRY
 
-__all__ = ["trading"]  # the fixture
 pytestmark = pytest.mark.anyio
 LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 

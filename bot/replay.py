@@ -222,12 +222,15 @@ class LedgerCheck:
         self.checks += 1
         self._fills_digest = theirs.fills_digest
         pairs = {
-            "wallet": (ours.wallet, Decimal(theirs.wallet) - Decimal(theirs.transfers)),  # ours knows none
-            "realized_pnl": (ours.realized_pnl, Decimal(theirs.realized_pnl)),
-            "fees": (ours.fees, Decimal(theirs.fees)),
-            "funding": (ours.funding, Decimal(theirs.funding)),
+            "wallet": (ours.wallet, theirs.wallet - theirs.transfers),  # ours knows none
+            "realized_pnl": (ours.realized_pnl, theirs.realized_pnl),
+            "fees": (ours.fees, theirs.fees),
+            "funding": (ours.funding, theirs.funding),
             "fills": (ours.fills, theirs.fills),
-            "positions": (ours.positions(), {s: Decimal(q) for s, q in theirs.positions.items() if Decimal(q) != 0}),
+            "positions": (
+                ours.positions(),
+                {symbol: quantity for symbol, quantity in theirs.positions.items() if quantity != 0},
+            ),
         }
         if self.may_heal:
             self.differences.clear()

@@ -43,6 +43,7 @@ MAY_READ_A_CLOCK = {
     "benchmarks/decide.py": "a benchmark measures real time",
     "benchmarks/process_memory.py": "looks at another process in real time",
     "benchmarks/report.py": "says when it was measured",
+    "benchmarks/soak.py": "looks at another process in real time",
     "bot/clock.py": "it is the clock",
     "bot/exchange/simulator/lockstep.py": "the simulator makes the domain's time, at a pace of real time",
     "bot/exchange/simulator/sockets.py": "bounds the messages of a connection per second of real time",

@@ -45,7 +45,7 @@ def _orders(call: Call) -> list[Mapping[str, str]]:
 def _listed(call: Call, name: str, most: int) -> list[Any]:
     try:
         rows = _decoder.decode(call.text(name))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise malformed(name) from None
     if not 1 <= len(rows) <= most:
         raise Rejection(-4082, "Invalid number of batch place orders.")

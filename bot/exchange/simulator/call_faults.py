@@ -178,7 +178,7 @@ def _without_one(fault: Fault, params: Mapping[str, str], handle: Handler) -> An
     """One order of the batch is refused, whatever it asks for."""
     try:
         batch = msgspec.json.decode(params.get("batchOrders", ""), type=list[dict[str, Any]])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return handle(params)
     place = min(round(fault.value or 1), len(batch)) - 1
     rest = batch[:place] + batch[place + 1 :]

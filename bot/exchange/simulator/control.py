@@ -14,6 +14,7 @@ from bot.exchange.matching.account import money
 from bot.exchange.matching.records import Rejection
 from bot.exchange.simulator.happenings import Happenings
 from bot.exchange.simulator.interventions import AnyIntervention, intervene
+from bot.exchange.simulator.limits import WHOLE
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
 from bot.exchange.simulator.world import World
@@ -71,7 +72,7 @@ class Control:
 
     async def log(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "-1")
-        if not after.lstrip("-").isdigit():
+        if not WHOLE.fullmatch(after.removeprefix("-")):
             raise web.HTTPBadRequest(text="after: a whole number")
         return _json(self._world.log.after(int(after)))
 
@@ -152,7 +153,7 @@ class Control:
 async def _read(request: web.Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise web.HTTPBadRequest(text=str(error)) from None
 
 

@@ -3,6 +3,7 @@
 import enum
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -20,7 +21,14 @@ PATIENCE = 20  # refused calls of one minute before the ban
 FIRST_BAN_MS = 2 * MINUTE_MS
 LONGEST_BAN_MS = 3 * 24 * 60 * MINUTE_MS
 
+WHOLE = re.compile(r"[0-9]{1,40}")
+
 ClockWindow = Literal["virtual", "off"]
+
+
+def as_sent(text: str) -> bytes:
+    """The bytes of a request's text, also where they were no UTF-8."""
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 class Security(enum.Enum):
@@ -58,18 +66,18 @@ class Credentials(msgspec.Struct, frozen=True):
     def check_signature(self, query: str, body: str) -> None:
         """HMAC-SHA256 over query and body as they were sent, without the signature parameter. Refuses with -1022."""
         signed, _, signature = (query + body).partition("signature=")
-        wanted = hmac.new(self.api_secret.encode(), signed.removesuffix("&").encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(wanted.encode(), signature.encode()):
+        wanted = hmac.new(self.api_secret.encode(), as_sent(signed.removesuffix("&")), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(wanted.encode(), as_sent(signature)):
             raise Refusal(400, -1022, "Signature for this request is not valid.")
 
     def check_time(self, params: Mapping[str, str], now: int) -> None:
         """Refuse a missing timestamp with -1102 and one outside of the window with -1021."""
         sent = params.get("timestamp", "")
-        if not sent.isdigit():
+        if not WHOLE.fullmatch(sent):
             message = "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed."
             raise Refusal(400, -1102, message)
         window = params.get("recvWindow", str(DEFAULT_WINDOW_MS))
-        if not window.isdigit() or not 0 < int(window) <= MAX_WINDOW_MS:
+        if not WHOLE.fullmatch(window) or not 0 < int(window) <= MAX_WINDOW_MS:
             raise Refusal(400, -1131, "recvWindow must be less than 60000.")
         if self.clock_window == "off":
             return

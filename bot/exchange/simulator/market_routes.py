@@ -6,7 +6,7 @@ from typing import Any
 from bot.clock import DAY_MS
 from bot.exchange.matching.records import Rejection
 from bot.exchange.simulator import market_payloads
-from bot.exchange.simulator.limits import Limits, Security
+from bot.exchange.simulator.limits import WHOLE, Limits, Security
 from bot.exchange.simulator.market_payloads import Digits, Shape
 from bot.exchange.simulator.rest import Call, Route, Routes
 from bot.exchange.simulator.world import FUNDING_MS, World
@@ -120,7 +120,7 @@ def _one_or_list(call: Call, rows: list[Shape]) -> Shape | list[Shape]:
 
 def _kline_weight(params: Mapping[str, str]) -> int:
     limit = params.get("limit", "500")
-    number = int(limit) if limit.isdigit() else 500
+    number = int(limit) if WHOLE.fullmatch(limit) else 500
     return 1 if number < 100 else 2 if number < 500 else 5 if number <= 1000 else 10
 
 

@@ -12,7 +12,7 @@ from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, Subject
 from bot.exchange.matching.records import Rejection
 from bot.exchange.simulator.call_faults import CallFaults, Reply
-from bot.exchange.simulator.limits import Credentials, Limits, Refusal, Security
+from bot.exchange.simulator.limits import WHOLE, Credentials, Limits, Refusal, Security, as_sent
 from bot.exchange.simulator.world import World
 
 MAX_AMOUNT_LENGTH = 40
@@ -38,7 +38,7 @@ class Call(msgspec.Struct, frozen=True):
         value = self.optional(name)
         if value is None:
             return None
-        if not value.isascii() or not value.isdigit() or len(value) > MAX_AMOUNT_LENGTH:
+        if not WHOLE.fullmatch(value):
             raise malformed(name)
         return int(value)
 
@@ -131,8 +131,8 @@ class Gate:
         self._catch_up()
         route = self._routes.get((request.method, request.path))
         query = request.raw_path.partition("?")[2]
-        body = await request.text() if request.can_read_body else ""
-        params = dict(parse_qsl(body, keep_blank_values=True)) | dict(parse_qsl(query, keep_blank_values=True))
+        body = (await request.read()).decode("utf-8", errors="surrogateescape")
+        params = parameters(body) | parameters(query)
         call = Call(request.method, request.path, params)
         subject = self._faults.subject(call.method, call.path, params)
         fault = self._faults.strike(subject)
@@ -193,6 +193,11 @@ class Gate:
         hidden = ("signature", "timestamp")
         params = {name: value for name, value in call.params.items() if name not in hidden}
         world.log.add(world.now, "refused", request=f"{call.method} {call.path}", params=params, status=status, **shape)
+
+
+def parameters(sent: str) -> dict[str, str]:
+    """The parameters of a query or a form; bytes that are no UTF-8 become replacement characters."""
+    return dict(parse_qsl(as_sent(sent).decode("utf-8", errors="replace"), keep_blank_values=True))
 
 
 def malformed(name: str) -> Rejection:

@@ -230,7 +230,7 @@ class Hub:
             command = msgspec.json.decode(text, type=Command)
         except msgspec.ValidationError as error:
             return {"error": {"code": 2, "msg": f"Invalid request: {error}"}, "id": None}
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}, "id": None}
         result: list[str] | None = None
         if command.method == "SUBSCRIBE":

@@ -114,7 +114,7 @@ class WebSocketApi:
         self._catch_up()
         try:
             asked = _decoder.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}, None
         faults, now, subject = self._world.faults, self._world.now, _subject(asked)
         fault = faults.plan.on_ws_call(subject, now)

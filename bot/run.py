@@ -138,6 +138,7 @@ async def _trade(
     options: RunOptions, parts: Parts, loaded: Loaded, store: Store, queries: Queries, began: float
 ) -> int:
     session = Session(parts)
+    session.check.may_heal = options.market.scenario is not None
     async with open_venue(
         options.venue,
         parts.settings,

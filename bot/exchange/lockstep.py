@@ -106,13 +106,13 @@ class Lockstep:
         return self._decoder.decode(message.data)
 
     async def _digest(self, frames: int, *, more: bool) -> None:
-        await self._settle(frames)
+        await self._frames.wait_for(frames)  # once: a socket that is lost from here on takes its frames with it
+        await self._settle()
         while not more and self._clock.wake_next():
-            await self._settle(frames)
+            await self._settle()
 
-    async def _settle(self, frames: int) -> None:
+    async def _settle(self) -> None:
         while True:
-            await self._frames.wait_for(frames)
             for _ in range(SETTLING_PASSES):
                 await anyio.lowlevel.checkpoint()
             if self._activity.quiet:

@@ -14,6 +14,8 @@ TEN_SECONDS_MS = 10 * SECOND_MS
 DEFAULT_WINDOW_MS = 5_000
 MAX_WINDOW_MS = 60_000
 AHEAD_MS = 1_000
+FUNDING_MS = 5 * MINUTE_MS
+FUNDING_CALLS = 500  # of the two funding endpoints together
 PATIENCE = 20  # refused calls of one minute before the ban
 FIRST_BAN_MS = 2 * MINUTE_MS
 LONGEST_BAN_MS = 3 * 24 * 60 * MINUTE_MS
@@ -109,6 +111,7 @@ class Limits:
         self.weight = Window(MINUTE_MS, weight)
         self.orders_minute = Window(MINUTE_MS, orders_minute)
         self.orders_ten_seconds = Window(TEN_SECONDS_MS, orders_ten_seconds)
+        self.funding = Window(FUNDING_MS, FUNDING_CALLS)
         self._impatience = Window(MINUTE_MS, PATIENCE)
         self._ban_ms = FIRST_BAN_MS
         self.banned_until = 0
@@ -130,14 +133,25 @@ class Limits:
             "Please use the websocket for live updates to avoid polling the API.",
         )
 
-    def charge_order(self, now: int, orders: int = 1) -> None:
-        """Book a new order. Raises Refusal -1015 above either order limit."""
-        for window, length in ((self.orders_ten_seconds, "10 SECOND"), (self.orders_minute, "MINUTE")):
+    def charge_funding(self, now: int) -> None:
+        """Book a call of a funding endpoint, which have a pool of their own and no header."""
+        if self.funding.add(now, 1) > self.funding.limit:
+            message = f"Too many requests; current limit is {self.funding.limit} requests per 5 minutes."
+            raise Refusal(429, -1003, message)
+
+    def ban(self, until: int) -> None:
+        """Refuse everything with 418 until then."""
+        self.banned_until = max(self.banned_until, until)
+
+    def charge_order(self, now: int, ten_seconds: int = 1, minute: int = 1) -> None:
+        """Book new orders. Raises Refusal -1015 above either order limit."""
+        booked = ((self.orders_ten_seconds, ten_seconds, "10 SECOND"), (self.orders_minute, minute, "MINUTE"))
+        for window, orders, length in booked:
             if window.used(now) + orders > window.limit:
                 message = f"Too many new orders; current limit is {window.limit} orders per {length}."
                 raise Refusal(429, -1015, message)
-        self.orders_ten_seconds.add(now, orders)
-        self.orders_minute.add(now, orders)
+        self.orders_ten_seconds.add(now, ten_seconds)
+        self.orders_minute.add(now, minute)
 
     def headers(self, now: int, ordering: bool) -> dict[str, str]:
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight.used(now))}

@@ -1,7 +1,7 @@
 """Holding book, ledger and venue against each other: at start, after each gap, and while there is something to lose."""
 
 from bot.clock import MINUTE_MS, SECOND_MS, Clock
-from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.errors import OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.messages import Severity, StandingOrder, TradingState
 from bot.orders.book import PositionBook
 from bot.orders.cover import Cover
@@ -17,6 +17,7 @@ from bot.venue import Leg, OrderRow, OrderState
 BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user stream is down
 STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
 SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
+MANY_MS = 15 * SECOND_MS  # between two looks at all open orders, which weigh 80
 FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
 
 
@@ -47,6 +48,7 @@ class Checks:
         self._news = news
         self._clock = clock
         self._stream_up = False
+        self._all_looked_at = 0
         self._disagrees_since: int | None = None
 
     async def on_stream_up(self) -> None:
@@ -66,6 +68,11 @@ class Checks:
             findings = await self._reconciler.run(self._intake.on_fills, self._intake.on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
             self._not_reconciled(str(error))
+            return
+        except OperatorError as error:
+            if self._gate.holds("starting"):
+                raise
+            await self._on_changed_account(str(error))
             return
         for event in findings.events:
             self._news.publish(event)
@@ -95,8 +102,12 @@ class Checks:
     async def watch(self) -> None:
         """Look for the stops of what is open: one that is gone, refused or stuck is told by nobody else."""
         stops = [row for row in self._book.live_orders() if self._is_watched(row)]
+        few, now = len(stops) <= FEW, self._clock.now()
+        if not few and now - self._all_looked_at < MANY_MS:
+            return
+        self._all_looked_at = now
         try:
-            missing = await self._reconciler.not_standing(stops, one_by_one=len(stops) <= FEW)
+            missing = await self._reconciler.not_standing(stops, one_by_one=few)
         except (VenueUnavailable, VenueRejected):
             return  # looked at again; want of an answer says nothing
         for row in missing:
@@ -108,6 +119,15 @@ class Checks:
     def _is_watched(self, row: OrderRow) -> bool:
         settled = self._clock.now() - row.updated_at >= SEEN_BY_NOW_MS
         return row.leg is Leg.STOP and row.state is OrderState.WORKING and settled
+
+    async def _on_changed_account(self, words: str) -> None:
+        """Somebody changed the account's settings under a running bot: what is open keeps its stops."""
+        self._news.tell("contract_surprise", Severity.ERROR, detail=words)
+        await self._gate.order(
+            StandingOrder(state=TradingState.REDUCING, reason="contract_surprise", by=DESK, detail=words)
+        )
+        self._not_reconciled(words)
+        self._sender.recheck(RECONCILE, MINUTE_MS)
 
     def _not_reconciled(self, error: str) -> None:
         self._gate.hold("not_reconciled", error)

@@ -32,7 +32,7 @@ from bot.orders.ledger import Ledger
 from bot.orders.news import DeskNews, News
 from bot.orders.protection import Protection
 from bot.orders.reconcile import Reconciler
-from bot.orders.sender import CHECK, COVER, FLATTEN, FUNDING, RECONCILE, WATCH, Sender
+from bot.orders.sender import CHECK, COVER, FILLS, FLATTEN, FUNDING, RECHECK_MS, RECONCILE, WATCH, Sender
 from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.strangers import Strangers
@@ -85,7 +85,7 @@ class Desk:
         self._gate = gate = Gate(store, news, clock)
         self._cover = cover = Cover(book, arms=arms)
         self._sender = sender = Sender(port, book, self._reconciler, clock, news)
-        protection = Protection(book, cover, gate, store, sender, news, clock)
+        self._protection = protection = Protection(book, cover, gate, store, sender, news, clock)
         self._tending = Tending(book, cover, gate, protection, sender, news, metrics or Metrics())
         self._strangers = strangers = Strangers(book, sender, gate, store, news)
         self._intake = Intake(book, self._reconciler, sender, self._tending, strangers, news, clock)
@@ -103,6 +103,7 @@ class Desk:
         self._intake.ledger = await self._reconciler.load(self._clock.now())
         await self._gate.load()
         await self._strangers.load()
+        await self._protection.load()
         self._tending.adopted(self.book.positions.values())
         await self._tell_missed()
         task_status.started()
@@ -282,6 +283,11 @@ class Desk:
             await self._checks.reconcile()
         elif key == FUNDING:
             await self._intake.on_funding()
+        elif key == FILLS:
+            for symbol in self.book.owed_symbols():
+                await self._intake.pull(symbol)
+            if self.book.owed_symbols():
+                self._sender.recheck(FILLS, RECHECK_MS)
         elif key == CHECK:
             self._unchecked = False
             await self._checks.check()

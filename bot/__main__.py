@@ -67,6 +67,9 @@ def run(
     simulator_url: Annotated[
         str | None, typer.Option("--simulator", help="Replay: a simulator that runs already, as http://127.0.0.1:PORT.")
     ] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Replay: what goes wrong, as deploy/scenarios/naked-position.toml.")
+    ] = None,
     keep: Annotated[bool, typer.Option(help="Replay: go on with the state of an earlier run.")] = False,
     view: Annotated[bool, typer.Option(help="Show the live view.")] = True,
 ) -> None:
@@ -74,7 +77,9 @@ def run(
     from bot.replay import MarketOptions
     from bot.run import RunOptions, run_bot
 
-    market = MarketOptions(bars=bars, start=start, end=end, days=days, seed=seed, profile=profile, pace=pace)
+    market = MarketOptions(
+        bars=bars, start=start, end=end, days=days, seed=seed, profile=profile, pace=pace, scenario=scenario
+    )
     options = RunOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         venue=venue,
@@ -108,8 +113,13 @@ def check(
 
 @app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
 def simulator(
-    symbol: Annotated[list[str], typer.Option("--symbol", help="A symbol of the market; may repeat.")],
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", help="A symbol of the market; may repeat. Not given: all of --bars.")
+    ] = None,
     bars: Annotated[Path | None, typer.Option(help="Folder of recordings.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="What goes wrong, as deploy/scenarios/naked-position.toml.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The day after the last one.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days to play where --to is not given.")] = 7,
@@ -120,12 +130,20 @@ def simulator(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one.")] = 0,
     outage_minutes: Annotated[float, typer.Option(help="How far the world may go on while no bot is there.")] = 0.0,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="Print what can go wrong, and serve nothing.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Serve Binance's REST and WebSocket interface on loopback over a recorded or generated market."""
+    from bot.commands.faults import print_faults
     from bot.commands.output import configure_logs
     from bot.exchange.simulator.server import main as serve
     from bot.replay import MarketOptions
 
+    if list_faults:
+        print_faults(as_json=as_json)
+        raise typer.Exit
     market = MarketOptions(
         bars=bars,
         start=start,
@@ -135,9 +153,10 @@ def simulator(
         profile=profile,
         pace=pace,
         outage_minutes=outage_minutes,
+        scenario=scenario,
     )
     configure_logs()  # stdout is the parent's
-    serve(market.options(tuple(symbol), wallet, port, until_stdin_closes=until_stdin_closes))
+    serve(market.options(market.symbols(tuple(symbol or ())), wallet, port, until_stdin_closes=until_stdin_closes))
 
 
 @app.command(short_help="Write a generated market as files, to look at or to replay with --bars.")

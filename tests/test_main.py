@@ -89,7 +89,7 @@ FAULTS = [
     ("run --days 0", r"Invalid value for '--days': .* 1; see python -m bot run --help"),
     ("check --json=3", "Option '--json' does not take a value; see python -m bot.* --help"),
     ("run --keep", "--keep: goes with --simulator URL alone; a simulator of the run's own starts a new account"),
-    ("simulator", "Missing option '--symbol'; see python -m bot simulator --help"),
+    ("simulator", "--symbol: expected one or more, or --bars with a folder of SYMBOL-1h.parquet files"),
     ("train base --out x", "Missing option '--bars'; see python -m bot train base --help"),
     ("journal signals --limit 0", r"Invalid value for '--limit': .*"),
     ("journal frob", "No such command 'frob'; see python -m bot journal --help"),

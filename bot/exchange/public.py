@@ -6,6 +6,7 @@ import polars as pl
 
 from bot.clock import MINUTE_MS
 from bot.exchange import wire
+from bot.exchange.payload import Payload
 from bot.exchange.rest import PAGE_BARS, Rest
 from bot.history import bars, funding
 from bot.history.layout import INTERVAL_NAME, Kind
@@ -14,7 +15,7 @@ PAGE_RATES = 1_000
 PATHS: dict[Kind, str] = {"bars": "/fapi/v1/klines", "mark": "/fapi/v1/markPriceKlines"}
 
 
-class FundingRow(wire.Payload, frozen=True, kw_only=True):
+class FundingRow(Payload, frozen=True, kw_only=True):
     funding_time: int
     funding_rate: Decimal
 

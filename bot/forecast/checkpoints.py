@@ -269,7 +269,7 @@ def _in_directory(place: Path) -> Located:
 def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ModelRefused(f"{path}: {error}{_MEND}") from None
 
 

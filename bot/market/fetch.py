@@ -174,7 +174,7 @@ class Fetcher:
 
     async def _tried(self, ask: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         """The answer, after as many tries as it takes. VenueUnavailable where `TRIES` were not enough."""
-        pause = BackOff()
+        pause = BackOff(self._clock)
         for left in reversed(range(TRIES)):
             try:
                 return await ask()

@@ -43,6 +43,7 @@ class Tables:
         self.signals: dict[str, Signal] = {}
         self.events: Counter[str] = Counter()
         self.releases: dict[int, str] = {}
+        self.version = 0
 
     def live_orders(self) -> Iterator[OrderRow]:
         return (row for row in self.orders.values() if row.state in LIVE)
@@ -82,6 +83,7 @@ class Connection:
         self._life.before_commit()
         await anyio.sleep(COMMIT_SECONDS)
         self._life.alive()
+        self._tables.version += 1
         return self._tables
 
     def _committed(self) -> None:

@@ -72,13 +72,16 @@ def _variant(chance: random.Random, number: int, symbols: tuple[str, ...]) -> di
         "max_hold_minutes": chance.choice((0, 45, 120, 240)),
         "red_after_minutes": chance.choice((0, 60)),
     }
+    entry = chance.choice(("market", "atr05", "atr05", "atr05", "fib"))
+    own = {"entry": {"atr05": {"atr_multiple": chance.choice((0.05, 0.15, 0.3))}}} if entry == "atr05" else {}
     return {
+        **own,
         "variant": {
             "name": f"V{number}",
             "tier": "t1",
             "symbols": list(symbols),
             "minutes": [minute, minute + 30],
-            "entry": chance.choice(("market", "atr05", "atr05", "fib")),
+            "entry": entry,
             "threshold_pct": chance.choice((0.2, 0.4, 0.6)),
             "entry_ttl_minutes": chance.choice((10, 29, 60, 120)),
             "post_only": chance.random() < 0.3,
@@ -180,5 +183,6 @@ def _words(fault: Fault) -> str:
 
 
 def _plain(table: dict[str, Any]) -> str:
-    keys = {**table["variant"], **table.get("exits", {}), **table.get("sizing", {})}
+    entry = table.get("entry", {}).get(table["variant"]["entry"], {})
+    keys = {**table["variant"], **entry, **table["exits"], **table["sizing"]}
     return " ".join(f"{key}={value}" for key, value in keys.items() if key not in ("name", "tier", "symbols"))

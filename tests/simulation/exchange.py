@@ -67,6 +67,7 @@ class Exchange:
         self.random = random.Random(f"latency/{seed}")
         self.user_lines: list[Line[UserFrame]] = []
         self.market_lines: list[Line[MarketFrame]] = []
+        self.changes = 0
         self.on_change: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Fault], None] = lambda fault: None
         self.positions_before: list[VenuePosition] = []  # as they were before the last execution
@@ -130,7 +131,7 @@ class Exchange:
             self.engine.on_mark(symbol, price)
             self.flush()
             if symbol in self.symbols:
-                self._tell_price(symbol, price, now)
+                self._tell_price(symbol, price, now, mark=bool(step.closed))
         for symbol, rate in step.funding:
             self.engine.pay_funding(symbol, rate)
             self._tell_funding[symbol] = rate
@@ -139,12 +140,18 @@ class Exchange:
             if bar.interval_ms == HOUR_MS and bar.symbol in self.symbols:
                 self._tell_bar(bar)
 
-    def _tell_price(self, symbol: str, price: Decimal, now: int) -> None:
+    def _tell_price(self, symbol: str, price: Decimal, now: int, *, mark: bool) -> None:
+        """Marks with the 5m bars, prices where something hangs on them: the rest would only cost time."""
         at = now + 40
         due = (now // FUNDING_MS + 1) * FUNDING_MS
         for line in self.market_lines:
-            line.push(at, PriceChanged(symbol, price, at))
-            line.push(at, MarkChanged(symbol, price, self._tell_funding[symbol], due, at))
+            if mark or self._hangs(symbol):
+                line.push(at, PriceChanged(symbol, price, at))
+            if mark:
+                line.push(at, MarkChanged(symbol, price, self._tell_funding[symbol], due, at))
+
+    def _hangs(self, symbol: str) -> bool:
+        return bool(self.engine.position(symbol).quantity or self.engine.open_orders(symbol))
 
     def _tell_bar(self, bar: Bar) -> None:
         now = self.clock.now()
@@ -191,6 +198,7 @@ class Exchange:
             return
         for event in events:
             self._tell_event(event)
+        self.changes += 1
         self.on_change()
 
     def _tell_event(self, event: EngineEvent) -> None:
@@ -325,6 +333,7 @@ class Exchange:
                 self.engine.drop_algo(algo.algo_id)
                 if fault.shape == "silent":
                     self.engine.take_events()
+                    self.changes += 1
                     self.on_change()
 
     def _relist(self, symbol: str, **changes: object) -> None:

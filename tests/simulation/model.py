@@ -15,7 +15,7 @@ CONTEXT = 64
 class SeededForecaster:
     """A Forecaster. `spread`: the standard deviation of what it predicts."""
 
-    def __init__(self, seed: int, spread: float = 0.004) -> None:
+    def __init__(self, seed: int, spread: float = 0.008) -> None:
         self._seed = seed
         self._spread = spread
 

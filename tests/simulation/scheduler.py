@@ -1,5 +1,6 @@
 """Virtual time and a seeded scheduler: everything that makes a run of the real actors repeatable, in one place."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
@@ -63,6 +64,6 @@ def _threads_inline() -> Any:
 def _without_logs() -> Any:
     """Log lines of a thousand days are of no use; the trace has what happened."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(100))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**before)

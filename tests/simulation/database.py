@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from bot.hookspecs import Recent
@@ -19,7 +20,6 @@ from bot.venue import Fill, FundingPaid, OrderRow
 from tests.simulation.life import Life
 
 COMMIT_SECONDS = 0.002
-READ_SECONDS = 0.001
 
 
 class Totals(msgspec.Struct):
@@ -75,7 +75,8 @@ class Connection:
 
     async def _read(self) -> Tables:
         self._life.alive()
-        await anyio.sleep(READ_SECONDS)
+        await checkpoint()
+        self._life.alive()
         return self._tables
 
     async def _begin(self) -> Tables:

@@ -69,6 +69,7 @@ class Exchange:
         self.market_lines: list[Line[MarketFrame]] = []
         self.changes = 0
         self.on_change: Callable[[], None] = lambda: None
+        self.before_step: Callable[[], None] = lambda: None
         self.on_fault: Callable[[Fault], None] = lambda fault: None
         self.positions_before: list[VenuePosition] = []  # as they were before the last execution
         self.positions_at = start
@@ -79,6 +80,7 @@ class Exchange:
         self.clock_off_until = 0
         self._still = still
         self._planned = anyio.Event()
+        self._late = anyio.Event()
         self._by_hand = itertools.count(1)
         self._last_marks: dict[str, Decimal] = {}
         self._tell_funding: dict[str, Decimal] = {symbol: Decimal("0.0001") for symbol in self.tape.symbols}
@@ -92,6 +94,7 @@ class Exchange:
                 return
             if step.closed or step.funding or self.open_anything():
                 await self.clock.sleep_until(step.at)
+                self.before_step()
                 self._play(step)
 
     async def happen(self) -> None:
@@ -109,8 +112,11 @@ class Exchange:
     async def go_late(self) -> None:
         """Let late triggers go on in time, whatever the prices do."""
         while True:
-            await anyio.sleep(1 if self.engine.late_triggers.next_at is not None else 15)
-            if self.engine.late_triggers.next_at is not None:
+            if self.engine.late_triggers.next_at is None:
+                self._late = anyio.Event()
+                await self._late.wait()
+            else:
+                await self.clock.sleep_until(self.engine.late_triggers.next_at)
                 self.engine.step(self.clock.now())
                 self.flush()
 
@@ -260,6 +266,7 @@ class Exchange:
             case K.TRIGGER_REJECTED:
                 return Fate(reject_reason="Margin is insufficient.")
             case K.TRIGGER_LATE:
+                self._late.set()
                 return Fate(late_ms=fault.milliseconds())
         return Fate(share=Decimal(str(fault.value or 0.5)))
 

@@ -63,12 +63,6 @@ class Paper(PaperTrading):
 NEVER = NoAnswer("no answer: ReadTimeout", sent=True)  # and what a caller has who has waited long enough
 
 
-class _Reply:
-    def __init__(self) -> None:
-        self.value: Any = NEVER
-        self.done = anyio.Event()
-
-
 class Wire:
     """Requests of one process."""
 
@@ -83,33 +77,30 @@ class Wire:
         life.before_call()
         self.budget.check(exchange.clock.now())
         self.watch.asked(request, exchange.clock.now())
-        reply = _Reply()
-        self._network.start_soon(self._carry, request, act, weight, reply)
-        with anyio.move_on_after(TIMEOUT_SECONDS):
-            await reply.done.wait()
+        answer = await self._carry(request, act, weight)
         life.after_call()
         now = exchange.clock.now()
-        if not isinstance(reply.value, Answer | NoAnswer):
+        if not isinstance(answer, Answer | NoAnswer):
             exchange.trace.note(now, "call", f"{request.name} {request.client_id}")
-            return reply.value
-        error = answers.fault(reply.value, ask, now)
+            return answer
+        error = answers.fault(answer, ask, now)
         exchange.trace.note(now, "call", f"{request.name} {request.client_id} -> {type(error).__name__}: {error}")
         if isinstance(error, VenueUnavailable) and error.retry_at is not None:
             self.budget.close(error.retry_at)
             self.watch.told(error.retry_at)
         raise error
 
-    async def _carry(
-        self, request: Subject, act: Callable[[], Awaitable[object]], weight: int, reply: _Reply
-    ) -> None:
+    async def _carry(self, request: Subject, act: Callable[[], Awaitable[object]], weight: int) -> Any:
+        """There and back. Whoever dies meanwhile has sent it all the same."""
         exchange = self.exchange
-        await anyio.sleep(exchange.random.randint(10, 90) / 1_000)
+        try:
+            await anyio.sleep(exchange.random.randint(10, 90) / 1_000)
+        except anyio.get_cancelled_exc_class():
+            self._network.start_soon(self._serve, request, act, weight)
+            raise
         answer = await self._serve(request, act, weight)
-        if answer is NEVER:
-            return
-        await anyio.sleep(exchange.random.randint(10, 90) / 1_000)
-        reply.value = answer
-        reply.done.set()
+        await anyio.sleep(TIMEOUT_SECONDS if answer is NEVER else exchange.random.randint(10, 90) / 1_000)
+        return answer
 
     async def _serve(self, request: Subject, act: Callable[[], Awaitable[object]], weight: int) -> Any:
         exchange = self.exchange

@@ -80,6 +80,7 @@ class World:
         self._evening = False
         self._settled_state = (0, 0)
         self.exchange.on_change = self._look
+        self.exchange.before_step = self._check
         self.exchange.on_fault = self._on_fault
 
     def fail(self, rule: str, words: str) -> None:
@@ -93,7 +94,6 @@ class World:
         async with anyio.create_task_group() as group:
             group.start_soon(self.exchange.happen)
             group.start_soon(self.exchange.go_late)
-            group.start_soon(self._check_now_and_then)
             async with anyio.create_task_group() as life:
                 life.start_soon(self._keep_alive, group, life)
                 life.start_soon(self._end_early, life)
@@ -166,11 +166,10 @@ class World:
         for rule, words in counts(self.exchange):
             self.fail(rule, words)
 
-    async def _check_now_and_then(self) -> None:
-        while True:
-            await anyio.sleep(30 if self.exchange.open_anything() else 300)
-            self.cover.look()
-            self._check_settled()
+    def _check(self) -> None:
+        """Before each price, when all that the one before it brought has been dealt with."""
+        self.cover.look()
+        self._check_settled()
 
     def _check_settled(self) -> None:
         process, now = self.process, self.clock.now()

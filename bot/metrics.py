@@ -50,6 +50,9 @@ class Metrics:
         self.equity_read_at = Gauge(
             "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
         )
+        self.naked_seconds = Counter(
+            "naked_seconds_total", "Seconds in which a position was larger than its live stops", registry=registry
+        )
         self.input_distance = Histogram(
             "input_distance",
             "Mahalanobis distance of a window from the training windows",

@@ -1,23 +1,25 @@
 """One order to the venue and back: what was sent, what is known of it, and what must be asked again."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 
 from bot.clock import SECOND_MS, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
-from bot.messages import BotEvent, Severity
+from bot.messages import Severity
 from bot.orders.book import PositionBook
+from bot.orders.news import News
 from bot.orders.reconcile import Reconciler
 from bot.orders.states import LIVE, OrderEvent
 from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
-RECONCILE, COVER, FUNDING, LOOK = "reconcile", "cover", "funding", "look"  # keys of the recheck times, no client ids
-KEYS = frozenset({RECONCILE, COVER, FUNDING, LOOK})
+# keys of the recheck times, no client ids
+RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
 
 
 class Sent(enum.Enum):
@@ -37,17 +39,22 @@ class Sender:
         book: PositionBook,
         reconciler: Reconciler,
         clock: Clock,
-        publish: Callable[[BotEvent], None],
+        news: News,
     ) -> None:
         self._port = port
         self._book = book
         self._reconciler = reconciler
         self._clock = clock
-        self._publish = publish
+        self._news = news
         self.recheck_at: dict[str, int] = {}  # by client id or key: when to ask again
 
     def recheck(self, key: str, after_ms: int) -> None:
         self.recheck_at[key] = self._clock.now() + after_ms
+
+    def recheck_within(self, key: str, after_ms: int) -> None:
+        """Ask again then, or earlier where that is planned already."""
+        at = self._clock.now() + after_ms
+        self.recheck_at[key] = min(at, self.recheck_at.get(key, at))
 
     def next_recheck(self) -> int | None:
         """When something has to be asked again; what triggered is, until its child order has ended."""
@@ -65,15 +72,15 @@ class Sender:
             report = await self._port.place(row.request)
         except VenueRejected as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
-            self._tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.REFUSED
         except VenueUnavailable as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
-            self._tell("venue_unavailable", Severity.ERROR, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("venue_unavailable", Severity.ERROR, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.AWAY
         except OutcomeUnknown as error:
             self._book.apply_event(row, OrderEvent.UNKNOWN, now(), str(error))
-            self._tell("outcome_unknown", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("outcome_unknown", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             await self.ask(row)
         else:
             self._book.apply_report(report)
@@ -88,7 +95,7 @@ class Sender:
         try:
             report = await self._port.cancel(row.request.symbol, row.client_id, book)
         except (OutcomeUnknown, VenueUnavailable, VenueRejected) as error:
-            self._tell("cancel_unknown", Severity.WARNING, client_id=row.client_id, error=str(error))
+            self._news.tell("cancel_unknown", Severity.WARNING, client_id=row.client_id, error=str(error))
             report = None
         if report is None:
             await self.ask(row)
@@ -131,8 +138,5 @@ class Sender:
             return True
         if last_time and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):
             self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "no order came of the trigger")
-            self._tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
+            self._news.tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
         return False
-
-    def _tell(self, name: str, severity: Severity, **detail: object) -> None:
-        self._publish(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))

@@ -10,12 +10,23 @@ import trio.testing
 from bot.clock import HOUR_MS, ReplayClock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.matching import Engine, Settings
-from bot.exchange.paper import PaperTrading
-from bot.messages import BotEvent, EntryIntent, ExitPlan, Position, Side, SignalOutcome
+from bot.exchange.paper import PaperTrading, user_events
+from bot.messages import BotEvent, EntryIntent, ExitPlan, Position, PositionStatus, Side, SignalOutcome
 from bot.orders.book import PositionBook
 from bot.orders.desk import Desk, DeskMessage
+from bot.orders.states import LIVE
 from bot.streams import Activity, Overflow, Stream
-from bot.venue import Book, Fill, FundingPaid, Instrument, OrderReport, OrderRequest, UserStreamUp, VenuePosition
+from bot.venue import (
+    Book,
+    Fill,
+    FundingPaid,
+    Instrument,
+    OrderReport,
+    OrderRequest,
+    UserEvent,
+    UserStreamUp,
+    VenuePosition,
+)
 from tests.orders.memory_store import MemoryStore
 
 D = Decimal
@@ -29,6 +40,9 @@ BTC = Instrument(
     max_market_quantity=D(120),
     min_notional=D(50),
 )
+
+
+CALM = Settings(partial_fill_probability=0.0)
 
 
 class FaultyTrading(PaperTrading):
@@ -46,6 +60,13 @@ class FaultyTrading(PaperTrading):
         self.cancels = 0
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
+        self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
+
+    def flush(self) -> None:
+        for event in self.engine.take_events():
+            frame = user_events(event)
+            for told in self.through(frame) if frame else []:
+                self._publish(told)
 
     async def place(self, request: OrderRequest) -> OrderReport:
         end = request.client_id.rsplit("-", 1)[1]
@@ -104,16 +125,17 @@ class FaultyTrading(PaperTrading):
 class World:
     """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, arms: bool = False, settings: Settings = CALM) -> None:
+        self.arms = arms
         self.clock = ReplayClock(START)
-        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), Settings(partial_fill_probability=0.0))
+        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), settings)
         self.store = MemoryStore()
         self.activity = Activity()
         self.news: list[object] = []
         self.inbox: Stream[DeskMessage] | None = None
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
-        self.look_ms: int | None = None
+        self.check_ms: int | None = None
         self.move(50_000)
 
     def _tell_desk(self, event: object) -> None:
@@ -124,6 +146,12 @@ class World:
         self.clock.advance(self.clock.now() + minutes * 60_000)
         self.engine.step(self.clock.now())
         self.engine.on_price("BTCUSDT", D(str(price)))
+        self.engine.on_mark("BTCUSDT", D(str(price)))
+        self.port.flush()
+
+    def gap(self, price: float) -> None:
+        """The price jumps there without trading in between."""
+        self.engine.on_price("BTCUSDT", D(str(price)), gap=True)
         self.engine.on_mark("BTCUSDT", D(str(price)))
         self.port.flush()
 
@@ -139,7 +167,8 @@ class World:
             self.clock,
             PositionBook("tsb", {"BTCUSDT": BTC}),
             ["BTCUSDT"],
-            look_ms=self.look_ms,
+            check_ms=self.check_ms,
+            arms=self.arms,
         )
         async with anyio.create_task_group() as group:
             await group.start(desk.run)
@@ -159,6 +188,7 @@ class World:
         """Let domain time pass at the price that stands, second by second."""
         for _ in range(seconds):
             self.clock.advance(self.clock.now() + 1_000)
+            self.engine.step(self.clock.now())
             await self.quiet()
 
     async def tell(self, message: DeskMessage) -> None:
@@ -205,6 +235,23 @@ class World:
 
     def outcome(self, signal_id: str = "sig1") -> SignalOutcome:
         return [n for n in self.news if isinstance(n, SignalOutcome) and n.signal_id == signal_id][-1]
+
+
+def agrees(world: World, desk: Desk) -> bool:
+    """Wallet, net, order states and cover are the venue's, and every live order has an owner that needs it."""
+    open_ids = {o.client_id for o in world.engine.orders.values() if o.is_open}
+    open_ids |= {a.client_id for a in world.engine.algos.values() if a.is_open}
+    live_rows = {row.client_id for row in world.store.orders.values() if row.state in LIVE}
+    held = [p for p in world.store.positions.values() if p.status is not PositionStatus.CLOSED]
+    owned = {row.client_id for row in world.store.orders.values() if row.position_id in {p.position_id for p in held}}
+    covered = sum((quantity for quantity, _ in world.stops()), D(0))
+    net = sum((p.open_quantity * p.side.sign for p in held), D(0))
+    return (
+        same_account(world, desk)
+        and net == world.net() == desk.book.net("BTCUSDT")
+        and open_ids == live_rows <= owned
+        and covered >= abs(net)
+    )
 
 
 def same_account(world: World, desk: Desk) -> bool:

@@ -166,6 +166,7 @@ class Session:
             book,
             parts.symbols,
             check_ms=table.check_seconds * SECOND_MS if venue.replay is None else None,  # lockstep loses no frame
+            watch_ms=table.watch_seconds * SECOND_MS,
             arms=table.prearm_stops,
             metrics=parts.metrics,
         )

@@ -40,7 +40,7 @@ from bot.orders.tending import Tending
 from bot.streams import Stream
 from bot.venue import Fill, FundingDue, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
-WATCH_MS = 5 * SECOND_MS  # between two looks for the stops of what is open
+WATCH_MS = 5 * SECOND_MS
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class Desk:
 
     `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
     lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
+    `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
     `arms`: a resting entry gets its stop before it is sent.
     """
 
@@ -69,6 +70,7 @@ class Desk:
         symbols: Sequence[str],
         *,
         check_ms: int | None = None,
+        watch_ms: int = WATCH_MS,
         arms: bool = False,
         metrics: Metrics | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class Desk:
         self._alarm = Alarm(clock, Turn.ORDERS)
         self._leverage: dict[str, int] = {}
         self._check_ms = check_ms
+        self._watch_ms = watch_ms
         self.book = book
         self._news = news = News(publish, clock)
         self._reconciler = Reconciler(port, store, book, symbols, clock)
@@ -262,7 +265,7 @@ class Desk:
             self._unchecked = self._unchecked or bool(self.book.positions)
             if self._unchecked:
                 self._sender.recheck_within(CHECK, self._check_ms)
-                self._sender.recheck_within(WATCH, WATCH_MS)
+                self._sender.recheck_within(WATCH, self._watch_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))

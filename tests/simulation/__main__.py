@@ -38,7 +38,7 @@ def _options() -> argparse.Namespace:
 def _one(seed: int, *, trace: bool) -> int:
     made = day(seed)
     print(made)
-    lived, _ = live(made, trace=trace)
+    lived = live(made, trace=trace).lived
     print(f"{lived.signals} signals, {lived.entries} entries, {lived.fills} fills, {lived.calls} calls, ", end="")
     print(f"{lived.starts} starts, longest without cover {lived.longest_ms} ms; struck: {dict(lived.fired)}")
     for broken in lived.broken:

@@ -18,7 +18,7 @@ def live_seed(seed: int) -> Lived:
     """A day of a campaign; a fault of the harness itself is told like a broken rule."""
     began = time.process_time()
     try:
-        lived, _ = live(day(seed))
+        lived = live(day(seed)).lived
     except Exception as failure:
         place = traceback.format_exception(failure)[-1].strip()
         lived = Lived(seed=seed, broken=[Broken(0, "the_simulation_itself", place)])

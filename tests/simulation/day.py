@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from bot.config import OrdersTable
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault
 from bot.exchange.matching import Settings
@@ -27,6 +28,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     crashes: tuple[Crash, ...] = ()  # of the first process, the second, ...
     settings: Settings = Settings()
+    orders: OrdersTable = OrdersTable()
     guarded: bool = False  # the account guards are on
     still: bool = False  # prices do not move
 
@@ -53,6 +55,11 @@ def day(seed: int) -> Day:
             seed=seed,
             partial_fill_probability=chance.choice((0.0, 0.3, 0.7)),
             reduce_only_algo_while_flat=chance.random() < 0.5,
+        ),
+        orders=OrdersTable(
+            prearm_stops=chance.random() < 0.7,
+            check_seconds=chance.choice((60, 300, 300, 300)),
+            watch_seconds=chance.choice((5, 60, 60, 60, 60, 60, 60, 60)),
         ),
         guarded=chance.random() < 0.2,
     )
@@ -165,6 +172,9 @@ MENU: dict[FaultKind, Any] = {
     K.MARKET_SILENT: lambda c, s: {"seconds": c.choice((30, 600, 5_000)), **_at(c)},
     K.SETTLING: lambda c, s: {"symbol": c.choice(s), **_at(c)},
     K.FILTER_CHANGE: lambda c, s: {"symbol": c.choice(s), "key": "tick_size", "value": 1, **_at(c)},
+    K.LEVERAGE_LOWERED: lambda c, s: {"symbol": c.choice(s), "value": 5, **_at(c)},
+    K.LIQUIDATION: lambda c, s: {"symbol": c.choice(s), **_at(c)},
+    K.ADL: lambda c, s: {"symbol": c.choice(s), "value": c.choice((0.3, 1.0)), **_at(c)},
     K.FOREIGN_ORDER: lambda c, s: {"symbol": c.choice(s), "value": c.choice((1, -1)), **_at(c)},
     K.FOREIGN_POSITION: lambda c, s: {"symbol": c.choice(s), "value": c.choice((100, -100)), **_at(c)},
 }  # fmt: skip

@@ -3,6 +3,7 @@
 It outlives every process of the bot. Faults are those of `bot.exchange.faults`; `ports` has the bot's view of it.
 """
 
+import contextlib
 import itertools
 import random
 from collections.abc import Callable
@@ -325,7 +326,8 @@ class Exchange:
                 known = self.instruments[symbol]
                 self._relist(symbol, **{fault.key or "tick_size": getattr(known, fault.key or "tick_size") * 10})
             case K.LEVERAGE_LOWERED:
-                self.engine.set_leverage(symbol, 5)
+                with contextlib.suppress(Rejection):
+                    self.engine.set_leverage(symbol, int(fault.value or 5))
             case K.LIQUIDATION:
                 self._liquidate(symbol)
             case K.ADL:

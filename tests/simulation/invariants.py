@@ -9,6 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from bot.clock import SECOND_MS
+from bot.config import OrdersTable
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, Subject
 from bot.exchange.simulator.limits import Refusal
@@ -24,7 +25,7 @@ MOST_ALGOS = 200  # of an account
 MOST_ORDERS = 200  # of a symbol
 NAKED_MS = 3 * SECOND_MS  # from a fill to its confirmed stop, the venue answering
 START_MS = 15 * SECOND_MS  # from a process's start until everything is covered
-SETTLED_MS = 150 * SECOND_MS  # after a fault's end book, ledger and venue are equal again
+SETTLED_MS = 90 * SECOND_MS  # beyond the check's interval, until book, ledger and venue are equal again
 
 # How long a fault may keep a position from being covered, beyond its own length; what is not here, not at all.
 NAKED_BY_FAULT_MS: dict[FaultKind, int] = {
@@ -40,17 +41,17 @@ NAKED_BY_FAULT_MS: dict[FaultKind, int] = {
     K.TRIGGER_REJECTED: 10 * SECOND_MS,
     K.TRIGGER_LATE: 15 * SECOND_MS,
     K.CHILD_PARTIAL: 15 * SECOND_MS,
-    K.STOP_VANISHES: 75 * SECOND_MS,  # the check of the account
-    K.EVENT_LOST: 75 * SECOND_MS,
     K.EVENT_DELAYED: 10 * SECOND_MS,
-    K.EVENT_REORDERED: 75 * SECOND_MS,  # the frame that it waits for may be long in coming
-    K.SOCKET_SILENT: 75 * SECOND_MS,
-    K.NO_PONG: 75 * SECOND_MS,
-    K.SOCKET_RESET: 75 * SECOND_MS,
-    K.SOCKET_CLOSED: 75 * SECOND_MS,
-    K.DAY_CUT: 75 * SECOND_MS,
-    K.LISTEN_KEY_EXPIRES: 75 * SECOND_MS,
+    K.LISTEN_KEY_EXPIRES: 15 * SECOND_MS,
+    K.SOCKET_RESET: 15 * SECOND_MS,
+    K.SOCKET_CLOSED: 15 * SECOND_MS,
+    K.DAY_CUT: 15 * SECOND_MS,
+    K.SOCKET_SILENT: 60 * SECOND_MS,  # a connection without pongs is noticed within 45 s
+    K.NO_PONG: 60 * SECOND_MS,
 }
+UNHEARD = frozenset({K.EVENT_LOST, K.EVENT_REORDERED})  # until the next check of the account
+UNSEEN = frozenset({K.STOP_VANISHES})  # until stops are looked for
+SPARE_MS = 15 * SECOND_MS  # for either, when it comes
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -102,8 +103,11 @@ class CallWatch:
 class CoverWatch:
     """How long what is held has no live stop at the venue, less what a fault excuses."""
 
-    def __init__(self, exchange: Exchange, fail: Callable[[str, str], None]) -> None:
+    def __init__(self, exchange: Exchange, orders: OrdersTable, fail: Callable[[str, str], None]) -> None:
         self._exchange, self._fail = exchange, fail
+        self._graces = dict(NAKED_BY_FAULT_MS)
+        self._graces |= dict.fromkeys(UNHEARD, orders.check_seconds * SECOND_MS + SPARE_MS)
+        self._graces |= dict.fromkeys(UNSEEN, orders.watch_seconds * SECOND_MS + SPARE_MS)
         self._naked_since: dict[str, int] = {}
         self._told: set[str] = set()
         self.excused_until = 0
@@ -114,7 +118,7 @@ class CoverWatch:
         self.excused_until = max(self.excused_until, until)
 
     def on_fault(self, fault: Fault, now: int) -> None:
-        grace = NAKED_BY_FAULT_MS.get(fault.kind)
+        grace = self._graces.get(fault.kind)
         if grace is not None:
             self.excuse(now + fault.milliseconds() + grace)
 
@@ -219,18 +223,22 @@ def _owners(exchange: Exchange, tables: Tables, prefix: str) -> Iterator[tuple[s
 
 
 def _exactly_covered(exchange: Exchange, tables: Tables) -> Iterator[tuple[str, str]]:
-    stops = {algo.client_id: algo for algo in exchange.engine.open_algos() if algo.type == "STOP_MARKET"}
+    """A resting entry's stop is of all that may fill; else it is of what is open."""
+    stops: dict[str, list[Decimal]] = {}
+    entering = {row.position_id for row in tables.live_orders() if row.leg is Leg.ENTRY}
+    for algo in exchange.engine.open_algos():
+        row = tables.orders.get(algo.client_id)
+        if row is not None and algo.type == "STOP_MARKET":
+            stops.setdefault(row.position_id, []).append(algo.quantity)
     for position in tables.open_positions():
-        if position.open_quantity <= 0 or position.symbol not in exchange.symbols:
-            continue
-        own = [
-            algo.quantity
-            for client_id, algo in stops.items()
-            if (row := tables.orders.get(client_id)) is not None and row.position_id == position.position_id
-        ]
-        if own != [position.open_quantity]:
-            words = f"{position.position_id} {position.status} holds {position.open_quantity}, stops {own}"
-            yield "one_stop_of_the_exact_quantity", words
+        if position.open_quantity > 0:
+            allowed = [[position.open_quantity]]
+            if position.position_id in entering:
+                allowed.append([position.intended - position.closed])
+            own = stops.get(position.position_id, [])
+            if own not in allowed:
+                words = f"{position.position_id} {position.status} holds {position.open_quantity}, stops {own}"
+                yield "one_stop_of_the_exact_quantity", words
 
 
 def standing(exchange: Exchange, tables: Tables) -> dict[str, object]:

@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from rich.console import Console
 
 from bot.app import Parts, Session
-from bot.config import AccountTable, BotFile, GuardsTable, ModelTable, VariantFile, decode
+from bot.config import AccountTable, BotFile, GuardsTable, ModelTable, OrdersTable, VariantFile, decode
 from bot.errors import OperatorError, VenueError
 from bot.forecast.watch import HealthWatch
 from bot.messages import BotEvent, Severity
@@ -55,6 +55,7 @@ class Process:
         *,
         variants: tuple[Variant, ...],
         guards: GuardsTable,
+        orders: OrdersTable,
         seed: int,
         bars: Path,
     ) -> None:
@@ -67,7 +68,10 @@ class Process:
         self.session = Session(
             Parts(
                 settings=BotFile(
-                    model=ModelTable(context=CONTEXT), account=AccountTable(client_prefix="tsb"), guards=guards
+                    model=ModelTable(context=CONTEXT),
+                    account=AccountTable(client_prefix="tsb"),
+                    guards=guards,
+                    orders=orders,
                 ),
                 variants=variants,
                 symbols=exchange.symbols,

@@ -69,10 +69,11 @@ class World:
         )  # fmt: skip
         self.tables = Tables()
         self.calls = CallWatch(self.exchange, self.tables, self.fail)
-        self.cover = CoverWatch(self.exchange, self.fail)
+        self.cover = CoverWatch(self.exchange, day.orders, self.fail)
         self.lived = Lived(seed=day.seed)
         self.process: Process | None = None
-        self.disturbed_until = START + SETTLED_MS
+        self._settled_ms = SETTLED_MS + day.orders.check_seconds * SECOND_MS
+        self.disturbed_until = START + self._settled_ms
         self.over = anyio.Event()
         self._variants = make_variants(day.variants)
         self._crashes = iter(day.crashes)
@@ -90,7 +91,7 @@ class World:
         if len(self.lived.broken) >= MOST_BROKEN:
             self.over.set()
 
-    async def live(self) -> Lived:
+    async def live(self) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self.exchange.happen)
             group.start_soon(self.exchange.go_late)
@@ -102,7 +103,6 @@ class World:
                 life.cancel_scope.cancel()
             group.cancel_scope.cancel()
         self._sum_up()
-        return self.lived
 
     async def _end_early(self, life: TaskGroup) -> None:
         await self.over.wait()
@@ -133,10 +133,10 @@ class World:
         self.process = Process(
             self.exchange, self.tables, life, self.calls, network,
             variants=self._variants, guards=GuardsTable() if self.day.guarded else NO_GUARDS,
-            seed=self.day.seed, bars=self.bars,
+            orders=self.day.orders, seed=self.day.seed, bars=self.bars,
         )  # fmt: skip
         self.cover.excuse(now + START_MS)
-        self._disturb(now + SETTLED_MS)
+        self._disturb(now + self._settled_ms)
         return self.process
 
     def _note_end(self, process: Process) -> None:
@@ -155,7 +155,7 @@ class World:
         now = self.clock.now()
         self.lived.fired[str(fault.kind)] += 1
         self.cover.on_fault(fault, now)
-        self._disturb(now + fault.milliseconds() + SETTLED_MS)
+        self._disturb(now + fault.milliseconds() + self._settled_ms)
 
     def _disturb(self, until: int) -> None:
         self.disturbed_until = max(self.disturbed_until, until)
@@ -178,7 +178,7 @@ class World:
             return
         if self.calls.closed_until > now:
             self.cover.excuse(self.calls.closed_until + 5 * SECOND_MS)
-            self._disturb(self.calls.closed_until + SETTLED_MS)
+            self._disturb(self.calls.closed_until + self._settled_ms)
         if process.session.activity.quiet:
             self._quiet_at = now
             if now >= self.disturbed_until and now - self._changed_at >= CALM_MS:
@@ -202,7 +202,7 @@ class World:
         self.exchange.plan.clear()
         self._crashes = iter(())
         self.trace.note(self.clock.now(), "world", "the evening: no more faults, no more prices")
-        deadline = max(self.disturbed_until, self.calls.closed_until + SETTLED_MS)
+        deadline = max(self.disturbed_until, self.calls.closed_until + self._settled_ms)
         await self.clock.sleep_until(max(deadline, self.clock.now() + EVENING_SECONDS * SECOND_MS))
         await self._up()
         if self.process is None or self.process.life.dead:
@@ -229,7 +229,7 @@ class World:
         with anyio.move_on_after(3_600):
             while self.process is None or self.process.life.dead or not self.process.started.is_set():
                 await anyio.sleep(1)
-            await anyio.sleep(SETTLED_MS / 1_000)
+            await anyio.sleep(self._settled_ms / 1_000)
 
     async def _stop(self) -> None:
         assert self.process is not None
@@ -251,15 +251,17 @@ class World:
         lived.events = self.tables.events
 
 
-def live(day: Day, *, trace: bool = False, keep: int = 0) -> tuple[Lived, Trace]:
-    """One day, from its first start to its last stop."""
-    told = Trace(live=trace, keep=keep)
+def live(day: Day, *, trace: bool = False, keep: int = 0) -> World:
+    """One day, from its first start to its last stop, and what is left of it."""
     with _folder() as bars:
+        worlds: list[World] = []
 
-        async def run() -> Lived:
-            return await World(day, told, bars).live()
+        async def run() -> None:
+            worlds.append(World(day, Trace(live=trace, keep=keep), bars))
+            await worlds[0].live()
 
-        return scheduler.run(day.seed, run), told
+        scheduler.run(day.seed, run)
+    return worlds[0]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from bot.exchange.faults import Fault, Subject
 from bot.exchange.simulator.limits import Refusal
 from bot.messages import Position, PositionStatus
 from bot.orders.states import LIVE
-from bot.venue import Leg, OrderRequest
+from bot.venue import Leg, OrderRequest, OrderState
 from tests.simulation.database import Tables
 from tests.simulation.exchange import PREFIX, Exchange
 
@@ -241,11 +241,24 @@ def _exactly_covered(exchange: Exchange, tables: Tables) -> Iterator[tuple[str, 
                 yield "one_stop_of_the_exact_quantity", words
 
 
+def next_change(tables: Tables, now: int) -> int:
+    """When time alone ends an entry or a position next; `now` where none is in sight."""
+    times = [p.expires_at for p in tables.open_positions() if p.filled < p.intended]
+    for p in tables.open_positions():
+        spans = (p.exits.max_hold_ms, p.exits.red_after_ms)
+        times += [(p.opened_at or p.created_at) + span for span in spans if span is not None]
+    return min((at for at in times if at > now), default=now)
+
+
 def standing(exchange: Exchange, tables: Tables) -> dict[str, object]:
     """All that a restart without anything in between must leave as it is."""
     return {
         "positions": {p.position_id: _essence(p) for p in tables.positions.values()},
-        "orders": {row.client_id: (row.state, row.filled) for row in tables.orders.values()},
+        "orders": {
+            row.client_id: (row.state, row.filled)
+            for row in tables.orders.values()
+            if row.state is not OrderState.REJECTED  # an attempt, of which the venue has nothing
+        },
         "ledger": msgspec.structs.astuple(tables.totals()),
         "held": exchange.held(),
         "venue": sorted(

@@ -25,6 +25,7 @@ from tests.simulation.invariants import (
     CallWatch,
     CoverWatch,
     counts,
+    next_change,
     settled,
     standing,
 )
@@ -208,6 +209,8 @@ class World:
         if self.process is None or self.process.life.dead:
             self.fail("process_goes_on", "no process is up in the evening")
             return
+        while 0 < (change := next_change(self.tables, self.clock.now())) - self.clock.now() < 2 * EVENING_SECONDS * SECOND_MS:
+            await self.clock.sleep_until(change + MINUTE_MS)
         self._must_be_settled("in the evening: ")
         self._evening = True
         before = standing(self.exchange, self.tables)

@@ -16,7 +16,7 @@ from bot.orders.states import LIVE
 from bot.orders.store import AttributedFill
 from bot.strategy.audit import Expectations, Returns
 from bot.strategy.guards import Track
-from bot.venue import Fill, FundingPaid, OrderRow
+from bot.venue import FundingPaid, OrderRow
 from tests.simulation.life import Life
 
 COMMIT_SECONDS = 0.002

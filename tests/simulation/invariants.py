@@ -241,13 +241,13 @@ def _exactly_covered(exchange: Exchange, tables: Tables) -> Iterator[tuple[str, 
                 yield "one_stop_of_the_exact_quantity", words
 
 
-def next_change(tables: Tables, now: int) -> int:
-    """When time alone ends an entry or a position next; `now` where none is in sight."""
+def next_change(tables: Tables, now: int, within_ms: int) -> int | None:
+    """When time alone ends an entry or a position soon; None where it does not."""
     times = [p.expires_at for p in tables.open_positions() if p.filled < p.intended]
     for p in tables.open_positions():
         spans = (p.exits.max_hold_ms, p.exits.red_after_ms)
         times += [(p.opened_at or p.created_at) + span for span in spans if span is not None]
-    return min((at for at in times if at > now), default=now)
+    return min((at for at in times if now < at < now + within_ms), default=None)
 
 
 def standing(exchange: Exchange, tables: Tables) -> dict[str, object]:
@@ -269,5 +269,3 @@ def standing(exchange: Exchange, tables: Tables) -> dict[str, object]:
 
 def _essence(p: Position) -> tuple[object, ...]:
     return (p.status, p.filled, p.closed, p.stop_price, p.target_price, p.fees, p.funding, p.gross_pnl, p.exit_reason)
-
-

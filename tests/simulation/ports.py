@@ -1,4 +1,4 @@
-"""One process's way to the venue: TradingPort, MarketPort and UserPort over virtual HTTP, judged by the bot's own rules.
+"""One process's way to the venue: TradingPort, MarketPort and UserPort in virtual time, judged by the bot's rules.
 
 A request on its way reaches the venue though its sender dies meanwhile. What an answer means is decided by
 `bot.exchange.answers`, and how often may be asked by its RequestBudget, as behind the SDK.
@@ -385,4 +385,3 @@ class User:
             self._wire.exchange.user_lines.append(line)
 
         return act
-

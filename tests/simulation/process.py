@@ -62,6 +62,7 @@ class Process:
         self.exchange, self.life = exchange, life
         self.started = anyio.Event()
         self.stop = anyio.Event()
+        self.over = anyio.Event()
         self.ended = ""
         self.failure: BaseException | None = None
         connection, wire, metrics = Connection(tables, life), Wire(exchange, life, network, watch), Metrics()
@@ -104,6 +105,7 @@ class Process:
         else:
             self.ended = "died" if self.life.dead else "stopped"
         self.life.dead = True
+        self.over.set()
 
     def _judge(self, failure: BaseException) -> None:
         """A death of ours, a venue that was away at the start, or a fault of the bot."""
@@ -133,5 +135,3 @@ def _leaves(failure: BaseException) -> list[BaseException]:
     if isinstance(failure, BaseExceptionGroup):
         return [leaf for one in failure.exceptions for leaf in _leaves(one)]
     return [failure]
-
-

@@ -13,6 +13,7 @@ from tests.simulation.life import Crash
 from tests.simulation.world import World, live
 
 FULL = Settings(seed=1, partial_fill_probability=0.0)
+WATCHFUL = OrdersTable(watch_seconds=15)
 SHARED = Settings(seed=1, partial_fill_probability=1.0)
 
 
@@ -39,17 +40,18 @@ def lived(
     seed: int = 3,
     symbols: tuple[str, ...] = ("BTCUSDT",),
     entry: str = "market",
+    threshold: float = 0.2,
     settings: Settings = FULL,
     crashes: tuple[Crash, ...] = (),
     still: bool = False,
     exits: dict[str, Any] | None = None,
-    orders: OrdersTable | None = None,
+    orders: OrdersTable = WATCHFUL,
 ) -> World:
     """A day that was lived through, with its trace."""
     return live(
         Day(
-            seed=seed, symbols=symbols, hours=hours, variants=(variant(symbols, entry, **(exits or {})),),
-            faults=faults, crashes=crashes, settings=settings, still=still, orders=orders or OrdersTable(watch_seconds=15),
+            seed=seed, symbols=symbols, hours=hours, variants=(variant(symbols, entry, threshold, **(exits or {})),),
+            faults=faults, crashes=crashes, settings=settings, still=still, orders=orders,
         ),
         keep=1_000_000,
     )  # fmt: skip

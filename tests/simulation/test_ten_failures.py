@@ -106,13 +106,13 @@ def points() -> list[Crash]:
 
 @cache
 def alive_all_along() -> World:
-    return unbroken(lived(hours=0.25, still=True))
+    return unbroken(lived(hours=0.25, still=True, threshold=0.001))
 
 
 @pytest.mark.parametrize("crash", points(), ids=str)
 def test_a_process_that_dies_anywhere_leaves_what_one_that_lived_would_have(crash: Crash) -> None:
     """The market stands still, and the day ends before the position does."""
-    world = unbroken(lived(hours=0.25, crashes=(crash,), still=True))
+    world = unbroken(lived(hours=0.25, crashes=(crash,), still=True, threshold=0.001))
     alive = alive_all_along()
     found, wanted = results(world), results(alive)
     assert len(wanted) == 1

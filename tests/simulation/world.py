@@ -209,7 +209,11 @@ class World:
         if self.process is None or self.process.life.dead:
             self.fail("process_goes_on", "no process is up in the evening")
             return
-        while 0 < (change := next_change(self.tables, self.clock.now())) - self.clock.now() < 2 * EVENING_SECONDS * SECOND_MS:
+        while (
+            0
+            < (change := next_change(self.tables, self.clock.now())) - self.clock.now()
+            < 2 * EVENING_SECONDS * SECOND_MS
+        ):
             await self.clock.sleep_until(change + MINUTE_MS)
         self._must_be_settled("in the evening: ")
         self._evening = True
@@ -229,17 +233,17 @@ class World:
                     self.fail("a_restart_changes_nothing", f"started {again}: {name} {_difference(was, found)}")
 
     async def _up(self) -> None:
+        """Wait for a process that has started; whoever dies of an earlier call is back within seconds."""
         with anyio.move_on_after(3_600):
-            while self.process is None or self.process.life.dead or not self.process.started.is_set():
-                await anyio.sleep(1)
+            while self.process is None or self.process.over.is_set() or not self.process.started.is_set():
+                await anyio.sleep(1)  # noqa: ASYNC110  # virtual: processes come and go
             await anyio.sleep(self._settled_ms / 1_000)
 
     async def _stop(self) -> None:
         assert self.process is not None
         self.process.stop.set()
         with anyio.move_on_after(60):
-            while not self.process.ended:
-                await anyio.sleep(0.1)
+            await self.process.over.wait()
         if self.process.ended != "stopped":
             failure = self.process.failure
             self.fail("process_goes_on", f"asked to stop: {failure and _cause(failure) or self.process.ended}")

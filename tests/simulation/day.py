@@ -44,9 +44,11 @@ def day(seed: int) -> Day:
     chance = random.Random(f"day/{seed}")
     symbols = SYMBOLS[: chance.choice((1, 2, 2, 3))]
     calm = chance.random() < 0.05
+    takes_stops_while_flat = chance.random() < 0.5
     return Day(
         seed=seed,
         symbols=symbols,
+        hours=24 if takes_stops_while_flat else 21,  # after a day such a venue is asked again
         profile=chance.choice(("normal", "stress", "stress")),
         variants=tuple(_variant(chance, number, symbols) for number in range(chance.choice((1, 2, 2, 3)))),
         faults=() if calm else tuple(_fault(chance, symbols) for _ in range(chance.randint(2, 7))),
@@ -54,12 +56,12 @@ def day(seed: int) -> Day:
         settings=Settings(
             seed=seed,
             partial_fill_probability=chance.choice((0.0, 0.3, 0.7)),
-            reduce_only_algo_while_flat=chance.random() < 0.5,
+            reduce_only_algo_while_flat=takes_stops_while_flat,
         ),
         orders=OrdersTable(
             prearm_stops=chance.random() < 0.7,
             check_seconds=chance.choice((60, 300, 300, 300)),
-            watch_seconds=chance.choice((5, 60, 60, 60, 60, 60, 60, 60)),
+            watch_seconds=5 if chance.random() < 0.05 else 60,
         ),
         guarded=chance.random() < 0.2,
     )

@@ -209,11 +209,7 @@ class World:
         if self.process is None or self.process.life.dead:
             self.fail("process_goes_on", "no process is up in the evening")
             return
-        while (
-            0
-            < (change := next_change(self.tables, self.clock.now())) - self.clock.now()
-            < 2 * EVENING_SECONDS * SECOND_MS
-        ):
+        while (change := next_change(self.tables, self.clock.now(), 2 * EVENING_SECONDS * SECOND_MS)) is not None:
             await self.clock.sleep_until(change + MINUTE_MS)
         self._must_be_settled("in the evening: ")
         self._evening = True
@@ -235,9 +231,12 @@ class World:
     async def _up(self) -> None:
         """Wait for a process that has started; whoever dies of an earlier call is back within seconds."""
         with anyio.move_on_after(3_600):
-            while self.process is None or self.process.over.is_set() or not self.process.started.is_set():
-                await anyio.sleep(1)  # noqa: ASYNC110  # virtual: processes come and go
+            while not self._is_up():  # noqa: ASYNC110  # processes come and go, and the time is virtual
+                await anyio.sleep(1)
             await anyio.sleep(self._settled_ms / 1_000)
+
+    def _is_up(self) -> bool:
+        return self.process is not None and self.process.started.is_set() and not self.process.over.is_set()
 
     async def _stop(self) -> None:
         assert self.process is not None

@@ -157,6 +157,16 @@ class Exchange:
             if mark:
                 line.push(at, MarkChanged(symbol, price, self._tell_funding[symbol], due, at))
 
+    def join(self, line: Line[MarketFrame]) -> None:
+        """Somebody listens: the venue repeats each mark every second, so the newest is heard at once."""
+        self.market_lines.append(line)
+        at = self.clock.now() + 40
+        due = (at // FUNDING_MS + 1) * FUNDING_MS
+        for symbol in self.symbols:
+            if (price := self.engine.mark_price(symbol)) is not None:
+                line.push(at, PriceChanged(symbol, price, at))
+                line.push(at, MarkChanged(symbol, price, self._tell_funding[symbol], due, at))
+
     def _hangs(self, symbol: str) -> bool:
         return bool(self.engine.position(symbol).quantity or self.engine.open_orders(symbol))
 

@@ -343,7 +343,7 @@ class Market:
         exchange = self._wire.exchange
         line: Line[MarketFrame] = Line(exchange.clock)
         await anyio.sleep(0.1)
-        exchange.market_lines.append(line)
+        exchange.join(line)
         try:
             while True:
                 frame = await line.receive()

@@ -21,10 +21,11 @@ from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
 from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
+from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
-from bot.market.history import BarHistory, HistoryWriter
+from bot.market.history import HistoryWriter
 from bot.market.listing import Listing
 from bot.messages import (
     BalanceChanged,
@@ -113,7 +114,7 @@ class Session:
 
     def _start_keepers(self, group: TaskGroup) -> None:
         group.start_soon(JournalWriter(self.streams.journal, self._parts.records).run)
-        group.start_soon(HistoryWriter(BarHistory(self._parts.bars), self.streams.history).run)
+        group.start_soon(HistoryWriter(BarFiles(self._parts.bars), self.streams.history).run)
         group.start_soon(self._parts.view.run)
 
     async def _start(self, group: TaskGroup, venue: Venue, instruments: dict[str, Instrument]) -> None:

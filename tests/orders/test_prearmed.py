@@ -7,7 +7,7 @@ import pytest
 import trio.testing
 
 from bot.clock import DAY_MS
-from bot.exchange.matching import Settings
+from bot.exchange.matching import Settings, Switches
 from bot.messages import ExitIntent, Side
 from tests.orders.world import CALM, World, agrees, same_account
 
@@ -88,7 +88,9 @@ async def test_a_venue_that_takes_no_stop_while_flat_is_not_asked_again_and_stop
 
 
 async def test_the_engines_own_refusal_while_flat_leads_to_the_same() -> None:
-    world = World(arms=True, settings=Settings(partial_fill_probability=0.0, reduce_only_algo_while_flat=False))
+    world = World(
+        arms=True, settings=Settings(partial_fill_probability=0.0, switches=Switches(reduce_only_algo_while_flat=False))
+    )
     async with world.trading():
         await world.enter()
         world.move(49_850)

@@ -9,6 +9,7 @@ from bot.config import OrdersTable
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault
 from bot.exchange.matching import Settings
+from bot.exchange.matching.switches import Switches
 from tests.simulation.life import Crash
 
 K = FaultKind
@@ -56,7 +57,7 @@ def day(seed: int) -> Day:
         settings=Settings(
             seed=seed,
             partial_fill_probability=chance.choice((0.0, 0.3, 0.7)),
-            reduce_only_algo_while_flat=takes_stops_while_flat,
+            switches=_switches(chance, takes_stops_while_flat),
         ),
         orders=OrdersTable(
             prearm_stops=chance.random() < 0.7,
@@ -64,6 +65,20 @@ def day(seed: int) -> Day:
             watch_seconds=5 if chance.random() < 0.05 else 60,
         ),
         guarded=chance.random() < 0.2,
+    )
+
+
+def _switches(chance: random.Random, takes_stops_while_flat: bool) -> Switches:
+    """What is not known of the real venue, either way, as far as it is to be seen behind the ports."""
+    return Switches(
+        reduce_only_algo_while_flat=takes_stops_while_flat,
+        algos_count_as_orders=chance.random() < 0.5,
+        position_lag_ms=chance.choice((0, 0, 0, 150, 400)),
+        position_lag_code=chance.choice((-2022, -4118)),
+        liquidation_cancels_algos=chance.random() < 0.5,
+        liquidation_fill_stays_new=chance.random() < 0.5,
+        countdown_cancels_algos=chance.random() < 0.5,
+        account_update_first=chance.random() < 0.5,
     )
 
 

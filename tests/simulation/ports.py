@@ -360,7 +360,8 @@ class User:
         self._wire = wire
 
     async def user_events(self) -> AsyncGenerator[UserEvent, None]:
-        exchange, pause = self._wire.exchange, BackOff()
+        exchange = self._wire.exchange
+        pause = BackOff(exchange.clock)
         while True:
             line: Line[UserFrame] = Line(exchange.clock)
             try:

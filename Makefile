@@ -26,7 +26,7 @@ help: ## list what can be made
 	@echo '              VARIANTS="FILE.toml ..." trades other variants; VARIANTS=deploy/variants the whole book'
 	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
 	@echo 'make lint     the same without the tests'
-	@echo 'make simulate  live SEEDS=1000 days with faults on all cores; a day that fails says how it is replayed'
+	@echo 'make simulate live SEEDS=1000 days with faults on all cores; a day that fails says how it is replayed'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
 	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
 	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'

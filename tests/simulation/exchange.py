@@ -349,7 +349,7 @@ class Exchange:
         for algo in self.engine.open_algos(symbol):
             if algo.type == "STOP_MARKET":
                 self.flush()
-                self.engine.drop_algo(algo.algo_id)
+                self.engine.expire_algo(algo.algo_id)
                 if fault.shape == "silent":
                     self.engine.take_events()
                     self.changes += 1
@@ -384,15 +384,8 @@ class Exchange:
     def _deleverage(self, symbol: str, share: Decimal) -> None:
         quantity = self.held().get(symbol, Decimal(0))
         step = self.tape.instruments[symbol].step_size
-        part = abs(quantity) * share // step * step
-        if part:
-            side = "SELL" if quantity > 0 else "BUY"
-            self.engine.place(
-                NewOrder(
-                    symbol=symbol, side=side, type="MARKET", quantity=part, reduce_only=True,
-                    client_id=f"adl_autoclose-{next(self._by_hand)}",
-                )
-            )  # fmt: skip
+        if part := abs(quantity) * share // step * step:
+            self.engine.deleverage(symbol, part)
 
     # -- the truth
 

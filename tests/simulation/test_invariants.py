@@ -81,5 +81,5 @@ def test_a_position_without_a_stop_is_seen_at_the_venue(world: World) -> None:
     exchange = world.exchange
     assert uncovered(exchange, "BTCUSDT") == 0
     for algo in exchange.engine.open_algos():
-        exchange.engine.drop_algo(algo.algo_id)
+        exchange.engine.expire_algo(algo.algo_id)
     assert uncovered(exchange, "BTCUSDT") == abs(exchange.held()["BTCUSDT"])

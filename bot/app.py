@@ -253,7 +253,9 @@ class Session:
         )
 
     def _make_listing(self, venue: Venue, instruments: dict[str, Instrument]) -> Listing:
-        return Listing(venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self.dispatch.event)
+        return Listing(
+            venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self.dispatch.event
+        )
 
     # -- what flows where
 

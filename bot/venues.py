@@ -12,8 +12,8 @@ from bot import logs
 from bot.clock import Clock, ReplayClock, SystemClock
 from bot.config import BotFile, Secrets
 from bot.errors import OperatorError, VenueError, VenueUnavailable
-from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import RequestBudget
 from bot.exchange.lockstep import Lockstep, Tick
 from bot.exchange.port import MarketPort, TradingPort, UserPort
 from bot.exchange.rest import DEMO, MAINNET, Endpoints

@@ -19,8 +19,8 @@ from anyio.abc import TaskStatus
 from bot.clock import MINUTE_MS, Clock
 from bot.config import ExchangeTable
 from bot.errors import OperatorError, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.answers import RequestBudget
 from bot.exchange.back_off import BackOff
+from bot.exchange.budget import RequestBudget
 from bot.exchange.frames import Acknowledged, ListenKeyExpired, Skipped, read_market_frame, read_user_frame
 from bot.exchange.port import MarketEvent
 from bot.exchange.rest import Endpoints, Rest

@@ -86,7 +86,8 @@ def decode(raw: bytes | str | msgspec.Raw, kind: type[T]) -> T:
     try:
         decoded: T = _decoder(wanted).decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}") from None
+        legible = isinstance(error, msgspec.ValidationError)
+        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}", legible=legible) from None
     return decoded
 
 
@@ -265,6 +266,14 @@ class AccountConfig(Payload, frozen=True, kw_only=True):
     can_trade: bool
     dual_side_position: bool
     multi_assets_margin: bool
+
+    def fault(self) -> str:
+        """Why the bot cannot trade on this account; empty where it can."""
+        if self.dual_side_position:
+            return "hedge mode is on; the bot trades in one-way mode only"
+        if self.multi_assets_margin:
+            return "multi-assets mode is on; the bot trades in single-asset mode only"
+        return "" if self.can_trade else "the venue does not allow this account to trade"
 
 
 class LeverageAnswer(Payload, frozen=True, kw_only=True):

@@ -31,11 +31,15 @@ from bot.messages.operation import (
     Severity,
 )
 from bot.messages.orders import (
+    PERSON,
     BalanceChanged,
     ExitIntent,
+    Flatten,
     Position,
     PositionChanged,
     PositionStatus,
+    StandingOrder,
+    StandingReleased,
     StopMove,
     TradingState,
     TradingStateChanged,
@@ -51,6 +55,7 @@ from bot.messages.signals import (
 )
 
 __all__ = [
+    "PERSON",
     "BalanceChanged",
     "Bar",
     "BarClosed",
@@ -61,6 +66,7 @@ __all__ = [
     "ExitIntent",
     "ExitPlan",
     "FilterVerdict",
+    "Flatten",
     "Floats",
     "Forecast",
     "ForecastRefused",
@@ -82,6 +88,8 @@ __all__ = [
     "Side",
     "Signal",
     "SignalOutcome",
+    "StandingOrder",
+    "StandingReleased",
     "StopMove",
     "TradingState",
     "TradingStateChanged",

@@ -3,6 +3,7 @@
 import enum
 from decimal import Decimal
 
+import anyio
 import msgspec
 
 from bot.messages.signals import ExitPlan, Side
@@ -72,6 +73,38 @@ class TradingStateChanged(msgspec.Struct, frozen=True):
     state: TradingState
     reason: str
     at: int
+
+
+PERSON = "person:"  # what the `by` of a person's word starts with; their name follows
+
+
+class StandingOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Trade no more than `state` allows, for `reason`, until it is released. Anybody may send it to the desk.
+
+    One of `bot.orders.standing.AUTOMATIC` is lifted by whoever gave it; any other reason outlives the process and is
+    lifted by a person alone.
+    """
+
+    state: TradingState
+    reason: str  # snake_case; a second order of the same reason takes the first one's place
+    by: str  # an actor's name, or PERSON and a name
+    detail: str = ""
+
+
+class StandingReleased(msgspec.Struct, frozen=True, kw_only=True):
+    """Lift what was ordered for `reason`; None: every reason that waits for a person."""
+
+    reason: str | None
+    by: str
+
+
+class Flatten(msgspec.Struct, frozen=True, kw_only=True):
+    """Cancel every entry and close every position at market. `done` is set when flat, or when the time is over."""
+
+    by: str
+    reason: str = "flatten"  # becomes the exit reason of what is closed
+    within_ms: int = 60_000
+    done: anyio.Event = msgspec.field(default_factory=anyio.Event)
 
 
 class ExitIntent(msgspec.Struct, frozen=True):

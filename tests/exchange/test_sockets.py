@@ -12,7 +12,7 @@ from aiohttp import web
 from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable
 from bot.errors import VenueUnavailable
-from bot.exchange.answers import RequestBudget
+from bot.exchange.budget import RequestBudget
 from bot.exchange.port import MarketEvent
 from bot.exchange.rest import Endpoints
 from bot.exchange.sockets import BinanceMarket, BinanceUser, FrameCounter, open_binance

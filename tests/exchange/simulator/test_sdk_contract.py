@@ -16,8 +16,8 @@ from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futur
 
 from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable, Secrets
-from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import RequestBudget
 
 pytestmark = pytest.mark.anyio
 ENTRY = {

@@ -50,6 +50,12 @@ class Metrics:
         self.equity_read_at = Gauge(
             "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
         )
+        self.clock_offset = Gauge(
+            "clock_offset_seconds", "What is added to the machine's clock for the venue's", registry=registry
+        )
+        self.clock_measured_at = Gauge(
+            "clock_offset_measured_at_seconds", "When that was measured, seconds since the epoch", registry=registry
+        )
         self.input_distance = Histogram(
             "input_distance",
             "Mahalanobis distance of a window from the training windows",
@@ -57,6 +63,10 @@ class Metrics:
             registry=registry,
             buckets=DISTANCES,
         )
+
+    def clock_measured(self, offset_ms: int, at: int) -> None:
+        self.clock_offset.set(offset_ms / 1_000)
+        self.clock_measured_at.set(at / 1_000)
 
     def serves(self, tier: str, checkpoint: str, before: str | None = None) -> None:
         """From now on `checkpoint` serves `tier`, and `before` no longer does."""

@@ -1,5 +1,6 @@
 """The command `run`: what the operator asked for is opened, a session trades, and a report is left behind."""
 
+import functools
 import os
 import sys
 import time
@@ -38,9 +39,10 @@ from bot.strategy import exits
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
-from bot.venues import REPLAY, VENUES, SimulatorReport, open_venue
+from bot.venues import REPLAY, VENUES, Ears, SimulatorReport, open_venue
 
 STARTS = "starts"  # fact: how often this journal's bot was started
+CLOSED_UNTIL = "venue_closed_until"  # fact: ms UTC; before it the venue wants no calls
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ async def _trade(
         options.market,
         options.simulator_url,
         session.activity,
-        session.streams.journal.send_nowait,
+        await _ears(options, parts, session, store),
         session.on_quiet,
     ) as venue:
         starts = await _begin(options, store)
@@ -163,6 +165,18 @@ async def _trade(
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1
     return 0
+
+
+async def _ears(options: RunOptions, parts: Parts, session: Session, store: Store) -> Ears:
+    """What the venue's edge tells, and to whom; a replay's time is its own, so that no silence outlives it."""
+    closed_until = await store.get_fact(CLOSED_UNTIL) if options.venue != REPLAY else None
+    return Ears(
+        report=session.streams.journal.send_nowait,
+        stand=session.streams.desk.send_nowait,
+        measured=parts.metrics.clock_measured,
+        remember=functools.partial(store.set_fact, CLOSED_UNTIL),
+        closed_until=int(closed_until or 0),
+    )
 
 
 async def _remember(watch: HealthWatch, queries: Queries, now: int) -> None:

@@ -22,9 +22,8 @@ def unknown_key(raw: dict[str, Any], kind: type[msgspec.Struct], path: str = "")
             close = difflib.get_close_matches(key, hints, n=1)
             guess = f'did you mean "{close[0]}"? ' if close else ""
             return f"key {_join(path, key)} is unknown; {guess}allowed here: {', '.join(hints)}"
-        table = _struct_in(hints[key])
-        if table is not None and isinstance(value, dict):
-            fault = unknown_key(value, table, _join(path, key))
+        for place, row, table in _tables(value, hints[key], _join(path, key)):
+            fault = unknown_key(row, table, place)
             if fault:
                 return fault
     return None
@@ -73,6 +72,8 @@ def _words(node: inspect.Type) -> str:
             return " or ".join(_words(each) for each in types if not isinstance(each, inspect.NoneType))
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
+        case inspect.EnumType(cls=words):
+            return "one of " + ", ".join(f'"{word.value}"' for word in words)
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():
@@ -141,6 +142,17 @@ def _is_struct(hint: Any) -> bool:
 
 def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
     return next((each for each in _members(hint) if _is_struct(each)), None)
+
+
+def _tables(value: object, hint: Any, path: str) -> Iterator[tuple[str, dict[str, Any], type[msgspec.Struct]]]:
+    """The table that `value` is, or each table of the list that it is."""
+    table = _struct_in(hint)
+    if table is not None and isinstance(value, dict):
+        yield path, value, table
+    for each in _members(hint):
+        if get_origin(each) in (list, tuple) and isinstance(value, list):
+            rows = ((f"{path}[{index}]", row) for index, row in enumerate(value))
+            yield from (found for place, row in rows for found in _tables(row, get_args(each)[0], place))
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -18,7 +18,7 @@ from bot.messages import (
     SignalOutcome,
     TradingStateChanged,
 )
-from bot.orders.desk import DeskNews
+from bot.orders.news import DeskNews
 from bot.plumbing import Streams
 from bot.terminal.board import TerminalMessage
 

@@ -304,7 +304,7 @@ async def test_market_entries_do_not_pile_up_in_the_book() -> None:
             await world.enter(f"sig{number}", None)
             await world.tell(ExitIntent(f"sig{number}", "max_hold", world.clock.now()))
         assert len(desk.book.positions) <= 2
-        assert len(desk._outcomes) <= 2
+        assert len(desk._tending._outcomes) <= 2
 
 
 async def test_an_entry_that_turns_up_after_it_was_given_up_does_not_keep_the_alarm_ringing() -> None:

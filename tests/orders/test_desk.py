@@ -8,7 +8,7 @@ import trio.testing
 from bot.clock import HOUR_MS
 from bot.exchange.matching import Engine, NewOrder, Settings
 from bot.messages import EntryIntent, ExitIntent, ExitPlan, PositionChanged, Side, SignalOutcome, StopMove
-from bot.venue import UserStreamUp
+from bot.venue import UserStreamLost, UserStreamUp
 from tests.orders.world import BTC, FaultyTrading, World, same_account
 
 D = Decimal
@@ -243,8 +243,8 @@ async def test_the_same_intent_told_twice_is_executed_once() -> None:
 
 async def test_nothing_opens_before_the_user_stream_is_up() -> None:
     world = World()
-    async with world.trading() as desk:
-        desk._close_entries("user_stream_lost", "test")
+    async with world.trading():
+        await world.tell(UserStreamLost(world.clock.now(), "test"))
         await world.enter("sig1", None)
         assert world.net() == 0
         await world.tell(UserStreamUp(world.clock.now()))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bot.exchange.matching import rules
 from bot.exchange.matching.account import Account, money
+from bot.exchange.matching.fates import LateTriggers
 from bot.exchange.matching.levels import Market
 from bot.exchange.matching.records import (
     ZERO,
@@ -79,6 +80,7 @@ class Books:
         self.now = 0
         self.settings = settings
         self.fills: list[Fill] = []
+        self.late_triggers = LateTriggers()
         self._account = Account(list(instruments), wallet)
         leverage = settings.default_leverage
         self._markets = {symbol: Market(instrument, leverage) for symbol, instrument in instruments.items()}

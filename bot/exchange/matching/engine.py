@@ -1,11 +1,13 @@
 """Orders, prices and funding in; executions, positions and account events out. All chance comes from the seed."""
 
 import random
+from collections.abc import Callable
 from decimal import Decimal
 
 from bot.exchange.matching import rules
 from bot.exchange.matching.account import money
 from bot.exchange.matching.admission import Admission, crosses
+from bot.exchange.matching.fates import FAIR, Fate
 from bot.exchange.matching.levels import Level, Market
 from bot.exchange.matching.records import ZERO, Algo, Execution, NewAlgo, NewOrder, Order, Rejection
 from bot.venue import VenueStatus
@@ -20,9 +22,19 @@ class Engine(Admission):
     price calls do is told by `take_events`.
     """
 
+    fate_of: Callable[[Algo], Fate] = staticmethod(lambda algo: FAIR)  # asked at each trigger; may be set
+
     def step(self, now: int) -> None:
-        """Set the time that the next calls happen at; never back."""
+        """Set the time that the next calls happen at; never back. Triggers that were late until now go on."""
         self.now = max(self.now, now)
+        if self.late_triggers.next_at is not None:
+            for algo_id, fate in self.late_triggers.take(self.now):
+                algo = self.algos[algo_id]
+                self._go_on(algo, self._markets[algo.symbol], fate)
+
+    def drop_algo(self, algo_id: int) -> Algo:
+        """The venue expires a conditional order by itself."""
+        return self._write_algo(self.algos[algo_id], status=VenueStatus.EXPIRED)
 
     def place(self, new: NewOrder) -> Order:
         """Accept a regular order and execute what can be executed at once; returns it as it then stands.
@@ -208,6 +220,14 @@ class Engine(Admission):
             order = self._expire(order, NOT_REDUCING)
         return order
 
+    def _take_share(self, order: Order, market: Market, share: Decimal) -> Order:
+        """Execute a share of the order, in whole steps, and expire the rest."""
+        step = market.instrument.step_size
+        part = order.quantity * share // step * step
+        if part and market.last is not None:
+            order = self._fill(order, part, self._taker_price(market, order.buy), maker=False)
+        return self._expire(order, NO_LIQUIDITY) if order.is_open else order
+
     def _first_share(self, order: Order, quantity: Decimal, market: Market) -> Decimal:
         """How much of `quantity` the first execution gets: from one step to all of it."""
         step = market.instrument.step_size
@@ -284,9 +304,20 @@ class Engine(Admission):
         self._fill(order, wanted, order.price, maker=True)
 
     def _trigger(self, algo: Algo, market: Market) -> None:
-        """The price came to a conditional order: send its market order, reduced to what the net position leaves."""
+        """The price came to a conditional order."""
         algo = self._write_algo(algo, status=VenueStatus.TRIGGERING, triggered_at=self.now)
-        if self._chance("stuck", algo).random() < self.settings.stuck_trigger_probability:
+        fate = self.fate_of(algo)
+        if fate.stuck or self._chance("stuck", algo).random() < self.settings.stuck_trigger_probability:
+            return
+        if fate.late_ms:
+            self.late_triggers.put(self.now + fate.late_ms, algo.algo_id, fate)
+        else:
+            self._go_on(algo, market, fate)
+
+    def _go_on(self, algo: Algo, market: Market, fate: Fate) -> None:
+        """Send a triggered order's market order, reduced to what the net position leaves."""
+        if fate.reject_reason:
+            self._write_algo(algo, status=VenueStatus.REJECTED, reject_reason=fate.reject_reason)
             return
         quantity = algo.quantity
         if algo.reduce_only:
@@ -298,9 +329,9 @@ class Engine(Admission):
         elif not self._can_afford(algo.buy, quantity, None, market):
             self._write_algo(algo, status=VenueStatus.REJECTED, reject_reason="Margin is insufficient.")
             return
-        self._send_child(algo, quantity, market)
+        self._send_child(algo, quantity, market, fate)
 
-    def _send_child(self, algo: Algo, quantity: Decimal, market: Market) -> None:
+    def _send_child(self, algo: Algo, quantity: Decimal, market: Market, fate: Fate) -> None:
         order_id = next(self._order_ids)
         algo = self._write_algo(algo, status=VenueStatus.TRIGGERED, order_id=order_id)
         child = self._accept(
@@ -313,7 +344,7 @@ class Engine(Admission):
             algo=algo,
             order_id=order_id,
         )
-        child = self._take(child, market)
+        child = self._take(child, market) if fate.share is None else self._take_share(child, market, fate.share)
         self._write_algo(
             algo,
             status=VenueStatus.FINISHED,

@@ -1,0 +1,54 @@
+"""Giving positions what they need at the venue: commit, send, cancel, commit what came of it, and say so."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bot.messages import Position, PositionChanged, SignalOutcome
+from bot.orders.book import PositionBook
+from bot.orders.news import News
+from bot.orders.outcomes import outcome_of
+from bot.orders.protection import Protection
+from bot.orders.sender import Sender
+from bot.orders.store import AttributedFill
+from bot.venue import FundingPaid, Leg, OrderRow
+
+
+class Tending:
+    """Every change of a position ends here."""
+
+    def __init__(self, book: PositionBook, protection: Protection, sender: Sender, news: News) -> None:
+        self._book = book
+        self._protection = protection
+        self._sender = sender
+        self._news = news
+        self._outcomes: dict[str, SignalOutcome] = {}  # the last one told of each position in the book
+
+    async def tend(
+        self,
+        positions: Sequence[Position],
+        new: Sequence[OrderRow] = (),
+        drop: Sequence[OrderRow] = (),
+        fills: Sequence[AttributedFill] = (),
+        funding: Sequence[FundingPaid] = (),
+    ) -> None:
+        """Commit, then send: cover first, then what is new, then cancel what has no use; commit what came of it."""
+        rows = await self._protection.cover(positions, new, fills, funding)
+        surplus = [row for position in positions for row in self._book.surplus(position)]
+        for row in {row.client_id: row for row in [*drop, *surplus]}.values():
+            await self._sender.cancel(row)
+        if rows or drop or surplus:
+            await self._protection.commit(positions)
+        for position in positions:
+            self.announce(position)
+
+    def announce(self, position: Position) -> None:
+        self._news.publish(PositionChanged(msgspec.structs.replace(position)))
+        outcome = outcome_of(position, resting=bool(self._book.legs(position.position_id, Leg.ENTRY, live=True)))
+        if self._outcomes.get(position.position_id) != outcome:
+            self._outcomes[position.position_id] = outcome
+            self._news.publish(outcome)
+
+    def forget_closed(self) -> None:
+        for position_id in self._book.forget_closed():
+            self._outcomes.pop(position_id, None)

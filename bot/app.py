@@ -253,9 +253,13 @@ class Session:
         )
 
     def _make_listing(self, venue: Venue, instruments: dict[str, Instrument]) -> Listing:
-        return Listing(
-            venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self.dispatch.event
-        )
+        desk, variants = self.streams.desk, self.streams.variants
+
+        async def send(changed: InstrumentsChanged) -> None:
+            await desk.send(changed)
+            await variants.send(changed)
+
+        return Listing(venue.market, venue.clock, instruments, LISTING_MS, send, self.dispatch.event, desk.send_nowait)
 
     # -- what flows where
 

@@ -1,6 +1,6 @@
 """The desk's book, pure: positions and their orders, what reports and executions do to them, what cover they need."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -35,6 +35,10 @@ class PositionBook:
         self._prefix = prefix
         self._instruments = instruments
         self._no_exit_before: dict[str, int] = {}  # by position
+
+    def adopt_rules(self, instruments: Mapping[str, Instrument]) -> None:
+        """From now on prices lie on these grids; a symbol that is not there keeps its own."""
+        self._instruments = {**self._instruments, **instruments}
 
     # -- reading
 

@@ -34,14 +34,33 @@ from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.tending import Tending
 from bot.streams import Stream
-from bot.venue import Fill, FundingDue, Leg, OrderReport, UserEvent, UserStreamLost, UserStreamUp
+from bot.venue import (
+    Fill,
+    FundingDue,
+    InstrumentsChanged,
+    Leg,
+    OrderReport,
+    UserEvent,
+    UserStreamLost,
+    UserStreamUp,
+)
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
     """An entry's time to live has ended, or an order must be asked for again."""
 
 
-DeskMessage = EntryIntent | ExitIntent | StopMove | StandingOrder | StandingReleased | Flatten | UserEvent | AlarmRang
+DeskMessage = (
+    EntryIntent
+    | ExitIntent
+    | StopMove
+    | StandingOrder
+    | StandingReleased
+    | Flatten
+    | UserEvent
+    | InstrumentsChanged
+    | AlarmRang
+)
 
 
 class Desk:
@@ -131,6 +150,8 @@ class Desk:
                 await self._gate.release(message)
             case Flatten():
                 await self._flatten(message)
+            case InstrumentsChanged(instruments):
+                self.book.adopt_rules(instruments)
             case AlarmRang():
                 await self._on_alarm()
 

@@ -246,11 +246,6 @@ def test_a_stop_that_triggers_and_is_refused_tells_why() -> None:
 
 
 MARGIN_CALL = {"e": "MARGIN_CALL", "E": 1, "cw": "3.1", "p": [{"s": "ETHUSDT", "ps": "BOTH", "pa": "1"}]}
-    "e": "MARGIN_CALL",
-    "E": 1,
-    "cw": "3.1",
-    "p": [{"s": "ETHUSDT", "ps": "BOTH", "pa": "1", "mt": "CROSSED"}],
-}
 
 
 @pytest.mark.parametrize(

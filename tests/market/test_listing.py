@@ -11,7 +11,7 @@ from bot.clock import MINUTE_MS, ReplayClock
 from bot.errors import VenueError, VenueUnavailable
 from bot.exchange.port import MarketPort
 from bot.market.listing import Listing
-from bot.messages import BotEvent, Severity
+from bot.messages import BotEvent, Severity, StandingOrder, TradingState
 from bot.venue import Instrument, InstrumentsChanged, MarginBracket
 from tests.strategy.scenes import BTC
 
@@ -40,7 +40,10 @@ class Ears:
         self.clock = ReplayClock()
         self.sent: list[InstrumentsChanged] = []
         self.events: list[BotEvent] = []
-        self.listing = Listing(self.market, self.clock, KNOWN, 10 * MINUTE_MS, self._send, self.events.append)
+        self.orders: list[StandingOrder] = []
+        self.listing = Listing(
+            self.market, self.clock, KNOWN, 10 * MINUTE_MS, self._send, self.events.append, self.orders.append
+        )
 
     async def _send(self, changed: InstrumentsChanged) -> None:
         self.sent.append(changed)
@@ -80,16 +83,33 @@ async def test_a_symbol_that_is_gone_is_left_out() -> None:
     assert ears.told() == [("gone", Severity.ERROR)]
 
 
-async def test_another_grid_than_at_the_start_opens_nothing_and_other_limits_count_at_once() -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tick_size": Decimal("0.5")}, "BTCUSDT: tick_size 0.10 -> 0.5"),
+        ({"step_size": Decimal("0.01")}, "BTCUSDT: step_size 0.001 -> 0.01"),
+        ({"min_notional": Decimal(100)}, "BTCUSDT: min_notional 50 -> 100"),
+    ],
+)
+async def test_new_rules_count_at_once_and_nothing_opens_until_a_person_has_looked(
+    change: dict[str, Decimal], words: str
+) -> None:
     ears = Ears()
-    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, tick_size=Decimal("0.5")))
-    assert sent is not None
-    assert not sent["BTCUSDT"].trading
-    assert ears.told() == [("other_grid", Severity.ERROR)]
-    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, min_notional=Decimal(100)))
-    assert sent is not None
-    assert (sent["BTCUSDT"].trading, sent["BTCUSDT"].min_notional) == (True, Decimal(100))
-    assert sent["BTCUSDT"].brackets == BRACKETS
+    other = msgspec.structs.replace(BTC, **change)
+    for sent in (await ears.after(BTCUSDT=other), ears.sent[-1].instruments):
+        assert sent is not None
+        assert sent["BTCUSDT"] == msgspec.structs.replace(other, brackets=BRACKETS)
+    assert await ears.after(BTCUSDT=other) is None
+    assert [(event.name, event.detail["found"]) for event in ears.events] == [("contract_surprise", words)]
+    (order,) = ears.orders
+    assert (order.state, order.reason, order.detail) == (TradingState.REDUCING, "contract_surprise", words)
+
+
+async def test_a_symbol_that_comes_back_under_other_rules_is_held_against_the_last_ones() -> None:
+    ears = Ears()
+    await ears.after(BTCUSDT=None)
+    await ears.after(BTCUSDT=msgspec.structs.replace(BTC, tick_size=Decimal("0.5")))
+    assert [order.detail for order in ears.orders] == ["BTCUSDT: tick_size 0.10 -> 0.5"]
 
 
 async def test_an_unanswered_question_changes_nothing_and_the_next_one_is_asked() -> None:

@@ -49,7 +49,7 @@ from bot.terminal.board import TerminalMessage
 from bot.terminal.view import TerminalView
 from bot.variants.recents import Place
 from bot.variants.runner import CycleFrame, VariantsActor
-from bot.venue import Instrument
+from bot.venue import Instrument, InstrumentsChanged
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS

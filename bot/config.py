@@ -156,6 +156,8 @@ class GuardsTable(Table, frozen=True):
 
 class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
+    answer_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 3.0  # a database that is silent for longer is away
+    spool_mb: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 256  # what may wait on the disk for it
 
 
 class AuditTable(Table, frozen=True):

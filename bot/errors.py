@@ -17,6 +17,10 @@ class StreamOverflow(OurFault):
     """A stream whose messages may not be lost was full."""
 
 
+class SpoolLost(OurFault):
+    """What waits for the database cannot be kept: the spool is full, or its disk fails."""
+
+
 class VenueError(Exception):
     """The venue, or the way to it, is wrong. Handled where the call is made."""
 

@@ -54,7 +54,6 @@ from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
-LOOK_MS = MINUTE_MS  # how often the venue's positions are held against the book without cause
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +151,7 @@ class Session:
 
     def _make_desk(self, venue: Venue, instruments: dict[str, Instrument]) -> Desk:
         parts = self._parts
+        table = parts.settings.orders
         book = PositionBook(parts.settings.account.client_prefix, instruments)
         return Desk(
             self.streams.desk,
@@ -161,7 +161,9 @@ class Session:
             venue.clock,
             book,
             parts.symbols,
-            look_ms=LOOK_MS if venue.replay is None else None,  # lockstep itself says that no frame is missing
+            check_ms=table.check_seconds * SECOND_MS if venue.replay is None else None,  # lockstep loses no frame
+            arms=table.prearm_stops,
+            metrics=parts.metrics,
         )
 
     def _make_account(self, venue: Venue, desk: Desk) -> AccountGuards:

@@ -128,6 +128,11 @@ class AccountTable(Table, frozen=True):
     starting_balance: Positive = 10_000.0  # replay only
 
 
+class OrdersTable(Table, frozen=True):
+    prearm_stops: bool = True
+    check_seconds: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 60
+
+
 Release = Annotated[
     Literal["day", "manual"] | Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)],
     msgspec.Meta(description='"day", "manual" or a whole number of minutes from 1'),
@@ -182,6 +187,7 @@ class BotFile(Table, frozen=True):
     model: ModelTable = ModelTable()
     exchange: ExchangeTable = ExchangeTable()
     account: AccountTable = AccountTable()
+    orders: OrdersTable = OrdersTable()
     guards: GuardsTable = GuardsTable()
     journal: JournalTable = JournalTable()
     metrics: MetricsTable = MetricsTable()

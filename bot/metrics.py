@@ -56,6 +56,9 @@ class Metrics:
         self.clock_measured_at = Gauge(
             "clock_offset_measured_at_seconds", "When that was measured, seconds since the epoch", registry=registry
         )
+        self.naked_seconds = Counter(
+            "naked_seconds_total", "Seconds in which a position was larger than its live stops", registry=registry
+        )
         self.input_distance = Histogram(
             "input_distance",
             "Mahalanobis distance of a window from the training windows",

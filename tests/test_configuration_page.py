@@ -18,6 +18,7 @@ TABLES: dict[str, type[config.Table]] = {
     "model": config.ModelTable,
     "exchange": config.ExchangeTable,
     "account": config.AccountTable,
+    "orders": config.OrdersTable,
     "guards": config.GuardsTable,
     "journal": config.JournalTable,
     "metrics": config.MetricsTable,

@@ -42,7 +42,8 @@ WITH saved_orders AS (
         state = excluded.state, filled = excluded.filled, venue_id = excluded.venue_id,
         updated_at = excluded.updated_at, reason = excluded.reason
 ), saved_positions AS (
-    INSERT INTO bot.positions SELECT {position}, gross_pnl - fees + funding FROM unnest($2::bot.positions[])
+    INSERT INTO bot.positions ({position}, net_pnl)
+    SELECT {position}, gross_pnl - fees + funding FROM unnest($2::bot.positions[])
     ON CONFLICT (position_id) DO UPDATE SET {position_update}, net_pnl = excluded.net_pnl
 ), saved_funding AS (
     INSERT INTO bot.funding SELECT * FROM unnest($4::bot.funding[]) ON CONFLICT DO NOTHING
@@ -265,7 +266,10 @@ def _order_row(row: OrderRow) -> Row:
 
 def _position_rows(positions: Sequence[Position]) -> list[Row]:
     """Whole rows of bot.positions, net_pnl left to the database; of several with one id the last."""
-    rows = {position.position_id: (*msgspec.structs.astuple(position), None) for position in positions}
+    rows = {}
+    for position in positions:
+        *values, naked_seconds = msgspec.structs.astuple(position)
+        rows[position.position_id] = (*values, None, naked_seconds)  # the order of the table's columns
     return list(rows.values())
 
 

@@ -42,6 +42,7 @@ class Position(msgspec.Struct, kw_only=True):
     funding: Decimal = Decimal(0)
     gross_pnl: Decimal = Decimal(0)
     exits: ExitPlan
+    naked_seconds: Decimal = Decimal(0)  # with less live stop at the venue than open quantity
 
     @property
     def open_quantity(self) -> Decimal:

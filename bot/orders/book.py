@@ -1,4 +1,4 @@
-"""The desk's book, pure: positions and their orders, what reports and executions do to them, what cover they need."""
+"""The desk's book, pure: positions and their orders, what reports and executions do to them."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -7,10 +7,10 @@ import msgspec
 
 from bot.errors import OurFault
 from bot.messages import EntryIntent, Position, PositionStatus, Side
-from bot.orders.ledger import fee_in_quote
+from bot.orders.booking import book_close, book_entry, stop_from
+from bot.orders.nakedness import NakedMeter
 from bot.orders.states import LIVE, OrderEvent, event_of, move
-from bot.strategy.exits import stop_price, target_price
-from bot.strategy.rounding import decimal_of, stop_on_tick, target_on_tick
+from bot.strategy.rounding import decimal_of, stop_on_tick
 from bot.venue import Fill, Instrument, Leg, OrderKind, OrderReport, OrderRequest, OrderRow, OrderState
 
 ZERO = Decimal(0)
@@ -34,7 +34,8 @@ class PositionBook:
         self._legs: dict[str, list[OrderRow]] = {}  # by position
         self._prefix = prefix
         self._instruments = instruments
-        self._no_exit_before: dict[str, int] = {}  # by position
+        self._meter = NakedMeter()
+        self.surprises: list[str] = []  # what the venue said that makes no sense, until the desk takes it up
 
     def adopt_rules(self, instruments: Mapping[str, Instrument]) -> None:
         """From now on prices lie on these grids; a symbol that is not there keeps its own."""
@@ -96,6 +97,8 @@ class PositionBook:
             exits=intent.exits,
         )
         self.positions[position.position_id] = position
+        if intent.limit_price is not None:
+            position.stop_price = stop_from(position, intent.limit_price, self._instruments[intent.symbol].tick_size)
         kind = OrderKind.MARKET if intent.limit_price is None else OrderKind.LIMIT
         row = self._new_row(
             position,
@@ -109,30 +112,10 @@ class PositionBook:
         )
         return position, row
 
-    def leave(self, position: Position, reason: str, now: int) -> OrderRow:
-        """A market order that closes all that is open of `position`."""
+    def leave(self, position: Position, reason: str) -> None:
+        """From now on the position is to be closed at market."""
         position.status = PositionStatus.CLOSING
         position.exit_reason = position.exit_reason or reason
-        return self._closing_row(position, Leg.EXIT, now)
-
-    def hold_exit(self, position: Position, until: int) -> None:
-        """Ask for no further exit before `until`: the venue refused one, most likely because a stop was faster."""
-        self._no_exit_before[position.position_id] = until
-
-    def settle_for_less(self, position: Position, leg: Leg) -> bool:
-        """Do with what the venue holds where it refused a target or a better stop; False where no stop holds all."""
-        stops = [
-            row
-            for row in self.legs(position.position_id, Leg.STOP, live=True)
-            if row.state is OrderState.WORKING and row.request.quantity >= position.open_quantity
-        ]
-        if not stops:
-            return False
-        if leg is Leg.TARGET:
-            position.target_price = None
-        else:
-            position.stop_price = stops[-1].request.trigger_price
-        return True
 
     def move_stop(self, position: Position, level: float, reason: str) -> bool:
         """Take a new stop level if it is better for the position; True when it was taken."""
@@ -144,63 +127,15 @@ class PositionBook:
         position.stop_price, position.stop_reason = wanted, reason
         return True
 
-    # -- cover
-
-    def cover(self, position: Position, now: int) -> list[OrderRow]:
-        """New orders for what `position` lacks, the stop first. They replace what `surplus` then names."""
-        return [self._closing_row(position, leg, now, price) for leg, price in self.lacking(position, now)]
-
-    def lacking(self, position: Position, now: int) -> list[tuple[Leg, Decimal | None]]:
-        """The legs, and their trigger prices, that `position` needs and has no live order for.
-
-        A position that is being closed and has no exit on its way any more needs another one.
-        """
-        if position.open_quantity <= 0:
-            return []
-        if position.status is PositionStatus.CLOSING:
-            leaving = self.legs(position.position_id, Leg.EXIT, live=True)
-            too_early = now < self._no_exit_before.get(position.position_id, 0)
-            return [] if leaving or too_early else [(Leg.EXIT, None)]
-        wanted = ((Leg.STOP, position.stop_price), (Leg.TARGET, position.target_price))
-        return [
-            (leg, price)
-            for leg, price in wanted
-            if price is not None and not any(self._fits(row, position, price) for row in self._leg_rows(position, leg))
-        ]
-
-    def surplus(self, position: Position) -> list[OrderRow]:
-        """Live orders of `position` that have no use any more."""
-        live = self.legs(position.position_id, live=True)
-        if position.status is PositionStatus.CLOSED:
-            return live
-        surplus = []
-        for leg, price in ((Leg.STOP, position.stop_price), (Leg.TARGET, position.target_price)):
-            rows = self._leg_rows(position, leg)
-            fitting = [
-                r for r in rows if price is not None and self._fits(r, position, price) and r.state in _CONFIRMED
-            ]
-            if position.status is PositionStatus.OPEN and fitting:
-                surplus += [row for row in rows if row is not fitting[-1] and row.state is not OrderState.TRIGGERED]
-        if position.closed > 0:
-            surplus += [row for row in live if row.leg is Leg.ENTRY]
-        return surplus
-
-    def _leg_rows(self, position: Position, leg: Leg) -> list[OrderRow]:
-        return self.legs(position.position_id, leg, live=True)
-
-    @staticmethod
-    def _fits(row: OrderRow, position: Position, price: Decimal) -> bool:
-        if row.state is OrderState.TRIGGERED:  # its child is closing the position now
-            return True
-        return row.request.quantity == position.open_quantity and row.request.trigger_price == price
-
     # -- what the venue says
 
     def apply_event(self, row: OrderRow, event: OrderEvent, now: int, reason: str = "") -> None:
         row.state = move(row.state, event)
         row.updated_at = now
         row.reason = reason or row.reason
-        self.settle(self.positions[row.position_id], now)
+        position = self.positions[row.position_id]
+        self.settle(position, now)
+        self._measure(position, now)
 
     def apply_report(self, report: OrderReport) -> OrderRow | None:
         """Move the order that the report is about; None where it is not ours."""
@@ -208,13 +143,26 @@ class PositionBook:
         if row is None:
             return None
         conditional = row.request.kind.book is not report.book
+        event = event_of(report, conditional)
+        if event is None:
+            self.surprises.append(f"{report.client_id} is {report.status} in the {report.book} book")
+            return row
         if not conditional or row.venue_id is None:
             row.venue_id = report.venue_id
-        event = event_of(report, conditional)
         if event is OrderEvent.FILLED and row.filled < report.filled:
             event = OrderEvent.TRIGGERED if row.request.kind.book is not report.book else OrderEvent.ACCEPTED
         self.apply_event(row, event, report.at, report.reason)
         return row
+
+    def doubt(self, fill: Fill) -> str:
+        """Why an execution of one of our orders cannot be one; empty where it can."""
+        row = self.orders[fill.client_id]
+        request = row.request
+        if (fill.symbol, fill.buy) != (request.symbol, request.buy):
+            return f"trade {fill.trade_id} of {fill.client_id} is {'a buy' if fill.buy else 'a sell'} of {fill.symbol}"
+        if row.filled + fill.quantity > request.quantity:
+            return f"trade {fill.trade_id} fills {fill.client_id} beyond its {request.quantity}"
+        return ""
 
     def apply_fill(self, fill: Fill, client_id: str) -> list[Applied]:
         """Book an execution of the order `client_id`; the caller has made sure that it is new.
@@ -228,7 +176,7 @@ class PositionBook:
         row.updated_at = fill.at
         position = self.positions[row.position_id]
         if row.leg is Leg.ENTRY:
-            self._opened(position, fill)
+            book_entry(position, fill, self._instruments[position.symbol].tick_size)
             applied = [Applied(position.position_id, row.leg, fill.quantity)]
         else:
             applied = self._closed(position, row, fill)
@@ -238,6 +186,7 @@ class PositionBook:
             row.state = move(row.state, OrderEvent.TRIGGERED)
         for part in applied:
             self.settle(self.positions[part.position_id], fill.at)
+            self._measure(self.positions[part.position_id], fill.at)
         return applied
 
     def settle(self, position: Position, now: int) -> None:
@@ -254,30 +203,8 @@ class PositionBook:
 
     # -- inner workings
 
-    def _opened(self, position: Position, fill: Fill) -> None:
-        before = (position.entry_price or ZERO) * position.filled
-        position.filled += fill.quantity
-        position.entry_price = (before + fill.price * fill.quantity) / position.filled
-        position.fees += fee_in_quote(fill)
-        if position.status in (
-            PositionStatus.PENDING,
-            PositionStatus.CLOSED,
-        ):  # closed: a cancel crossed with this fill
-            position.status = PositionStatus.OPEN
-            position.opened_at, position.closed_at, position.exit_reason = fill.at, None, None
-        if position.stop_reason is None:
-            self._set_bracket(position)
-
-    def _set_bracket(self, position: Position) -> None:
-        if position.entry_price is None:
-            raise OurFault(f"position {position.position_id} has no entry price")
-        entry, sign, plan = float(position.entry_price), position.side.sign, position.exits
-        tick = self._instruments[position.symbol].tick_size
-        stop = decimal_of(stop_price(entry, sign, plan.stop_pct))
-        position.stop_price = stop_on_tick(stop, position.side, tick)
-        if plan.target_pct is not None:
-            target = decimal_of(target_price(entry, sign, plan.target_pct))
-            position.target_price = target_on_tick(target, position.side, tick)
+    def _measure(self, position: Position, now: int) -> None:
+        self._meter.measure(position, self.legs(position.position_id, Leg.STOP, live=True), now)
 
     def _closed(self, position: Position, row: OrderRow, fill: Fill) -> list[Applied]:
         owners = [position] + [
@@ -287,34 +214,31 @@ class PositionBook:
         for owner in owners:
             part = min(left, owner.open_quantity)
             if part > 0:
-                self._reduce(owner, row, fill, part)
+                book_close(owner, fill, part)
+                owner.exit_reason = self._exit_reason(owner, row)
                 applied.append(Applied(owner.position_id, row.leg, part))
                 left -= part
         return applied
 
     @staticmethod
-    def _reduce(position: Position, row: OrderRow, fill: Fill, part: Decimal) -> None:
-        if position.entry_price is None:
-            raise OurFault(f"position {position.position_id} has no entry price")
-        before = (position.exit_price or ZERO) * position.closed
-        position.closed += part
-        position.exit_price = (before + fill.price * part) / position.closed
-        position.fees += fee_in_quote(fill) * part / fill.quantity
-        position.gross_pnl += (fill.price - position.entry_price) * part * position.side.sign
-        reasons = {Leg.STOP: position.stop_reason or "stop_loss", Leg.TARGET: "target"}
-        if row.leg in reasons:
-            position.exit_reason = reasons[row.leg]
-        elif position.position_id != row.position_id:
-            position.exit_reason = position.exit_reason or "sibling_exit"
+    def _exit_reason(position: Position, row: OrderRow) -> str | None:
+        if row.leg is Leg.STOP:
+            return position.stop_reason or "stop_loss"
+        if row.leg is Leg.TARGET:
+            return "target"
+        return position.exit_reason or (None if position.position_id == row.position_id else "sibling_exit")
 
-    def _closing_row(self, position: Position, leg: Leg, now: int, trigger: Decimal | None = None) -> OrderRow:
+    def closing_row(
+        self, position: Position, leg: Leg, now: int, quantity: Decimal, trigger: Decimal | None = None
+    ) -> OrderRow:
+        """A reduce-only order of `position`, not yet committed."""
         return self._new_row(
             position,
             leg,
             now,
             kind=_KINDS[leg],
             buy=position.side is Side.SHORT,
-            quantity=position.open_quantity,
+            quantity=quantity,
             trigger_price=trigger,
             reduce_only=True,
         )
@@ -371,9 +295,5 @@ class PositionBook:
         for position_id in forgotten:
             for row in self._legs.pop(position_id, []):
                 del self.orders[row.client_id]
-            self._no_exit_before.pop(position_id, None)
             del self.positions[position_id]
         return forgotten
-
-
-_CONFIRMED = frozenset({OrderState.WORKING, OrderState.TRIGGERED})

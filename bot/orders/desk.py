@@ -20,9 +20,12 @@ from bot.messages import (
     StandingOrder,
     StandingReleased,
     StopMove,
+    TradingState,
 )
+from bot.metrics import Metrics
 from bot.orders.book import PositionBook
 from bot.orders.checks import Checks
+from bot.orders.cover import Cover
 from bot.orders.gate import Gate
 from bot.orders.intake import Intake
 from bot.orders.ledger import Ledger
@@ -34,16 +37,7 @@ from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.tending import Tending
 from bot.streams import Stream
-from bot.venue import (
-    Fill,
-    FundingDue,
-    InstrumentsChanged,
-    Leg,
-    OrderReport,
-    UserEvent,
-    UserStreamLost,
-    UserStreamUp,
-)
+from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
@@ -66,7 +60,7 @@ DeskMessage = (
 class Desk:
     """Owns the book and the ledger. `publish` takes what others may want to know and never blocks.
 
-    `look_ms`: how often the venue's positions are held against the book while there is something to lose, because a
+    `check_ms`: how often the venue's positions are held against the book while there is something to lose, because a
     user stream may go deaf without a word. None where it cannot (a replay).
     """
 
@@ -80,7 +74,9 @@ class Desk:
         book: PositionBook,
         symbols: Sequence[str],
         *,
-        look_ms: int | None = None,
+        check_ms: int | None = None,
+        arms: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         self._inbox = inbox
         self._port = port
@@ -88,16 +84,18 @@ class Desk:
         self._clock = clock
         self._alarm = Alarm(clock, Turn.ORDERS)
         self._leverage: dict[str, int] = {}
-        self._look_ms = look_ms
+        self._check_ms = check_ms
         self.book = book
         self._news = news = News(publish, clock)
         self._reconciler = Reconciler(port, store, book, symbols)
-        self._gate = Gate(store, news, clock)
-        self._sender = Sender(port, book, self._reconciler, clock, publish)
-        self._tending = Tending(book, Protection(book, store, self._sender, clock, publish), self._sender, news)
-        self._intake = Intake(book, self._reconciler, self._sender, self._tending, news, clock)
+        self._gate = gate = Gate(store, news, clock)
+        self._cover = cover = Cover(book, arms=arms)
+        self._sender = sender = Sender(port, book, self._reconciler, clock, news)
+        protection = Protection(book, cover, gate, store, sender, news, clock)
+        self._tending = Tending(book, cover, gate, protection, sender, news, metrics or Metrics())
+        self._intake = Intake(book, self._reconciler, sender, self._tending, news, clock)
         self._checks = Checks(
-            book, self._reconciler, self._sender, self._tending, self._intake, self._gate, news, lambda: len(inbox) > 0
+            book, self._reconciler, sender, self._tending, self._intake, self._gate, news, lambda: len(inbox) > 0
         )
 
     @property
@@ -107,12 +105,14 @@ class Desk:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         self._intake.ledger = await self._reconciler.load(self._clock.now())
         await self._gate.load()
+        self._tending.adopted(self.book.positions.values())
         await self._tell_missed()
         task_status.started()
         async with anyio.create_task_group() as group:
             group.start_soon(self._alarm.run, self._ring)
             async for message in self._inbox:
                 await self._handle(message)
+                await self._face_surprises()
                 self._set_alarm()
             group.cancel_scope.cancel()
 
@@ -146,14 +146,26 @@ class Desk:
                 self._checks.on_stream_lost(message.reason)
             case StandingOrder():
                 await self._gate.order(message)
+                await self._tending.tend(list(self.book.open_positions()))
             case StandingReleased():
                 await self._gate.release(message)
+                await self._tending.tend(list(self.book.open_positions()))
             case Flatten():
                 await self._flatten(message)
             case InstrumentsChanged(instruments):
                 self.book.adopt_rules(instruments)
             case AlarmRang():
                 await self._on_alarm()
+
+    async def _face_surprises(self) -> None:
+        """What the venue said and no rule explains: trade no more than needed, and look at the account anew."""
+        surprises, self.book.surprises = self.book.surprises, []
+        for surprise in surprises:
+            self._news.tell("contract_surprise", Severity.ERROR, detail=surprise)
+            await self._gate.order(
+                StandingOrder(state=TradingState.REDUCING, reason="contract_surprise", by="desk", detail=surprise)
+            )
+            self._sender.recheck(RECONCILE, 0)
 
     # -- intents
 
@@ -180,6 +192,8 @@ class Desk:
             return self._gate.why_no_entry
         if intent.expires_at <= self._clock.now():
             return "expired"
+        if self._cover.is_full():
+            return "conditional_orders_full"
         if any(p.side is not intent.side for p in self.book.open_positions(intent.symbol)):
             return "opposite_position"
         known = intent.signal_id in self.book.positions
@@ -202,9 +216,9 @@ class Desk:
         await self._leave(position, intent.reason)
 
     async def _leave(self, position: Position, reason: str) -> None:
-        row = self.book.leave(position, reason, self._clock.now())
-        entries = self.book.legs(position.position_id, Leg.ENTRY, live=True)
-        await self._tending.tend([position], new=[row], drop=entries)
+        """Ask the venue to close the position; while trading is halted, as soon as it is not."""
+        self.book.leave(position, reason)
+        await self._tending.tend([position])
 
     async def _move_stop(self, move: StopMove) -> None:
         position = self.book.positions.get(move.position_id)
@@ -217,16 +231,16 @@ class Desk:
             if position.status is PositionStatus.OPEN:
                 await self._leave(position, flatten.reason)
             else:
-                entries = self.book.legs(position.position_id, Leg.ENTRY, live=True)
-                await self._tending.tend([position], drop=entries)
+                self._cover.withdraw(position)
+                await self._tending.tend([position])
         if not any(self.book.open_positions()):
             flatten.done.set()
 
     # -- time
 
     def _set_alarm(self) -> None:
-        if self._look_ms is not None and LOOK not in self._sender.recheck_at and any(self.book.open_positions()):
-            self._sender.recheck(LOOK, self._look_ms)
+        if self._check_ms is not None and LOOK not in self._sender.recheck_at and any(self.book.open_positions()):
+            self._sender.recheck(LOOK, self._check_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))
@@ -250,7 +264,7 @@ class Desk:
             await self._checks.look()
         elif key == COVER:
             now = self._clock.now()
-            await self._tending.tend([p for p in self.book.open_positions() if self.book.lacking(p, now)])
+            await self._tending.tend([p for p in self.book.open_positions() if self._cover.lacking(p, now)])
         elif (row := self.book.orders.get(key)) is not None and row.state in LIVE:
             if await self._sender.ask(row, last_time=True):
                 await self._intake.pull(row.request.symbol)

@@ -66,6 +66,10 @@ class Intake:
                 self._news.tell("foreign_fill", Severity.WARNING, symbol=fill.symbol, trade_id=fill.trade_id)
                 booked.append((fill, None, None))
                 continue
+            if doubt := self._book.doubt(fill):
+                self._book.surprises.append(doubt)
+                booked.append((fill, None, None))
+                continue
             applied = self._book.apply_fill(fill, fill.client_id)
             if sum(part.quantity for part in applied) < fill.quantity:
                 self._news.tell("closed_what_is_not_ours", Severity.ERROR, symbol=fill.symbol, trade_id=fill.trade_id)

@@ -1,13 +1,17 @@
 """Cover at the venue: what positions lack is committed, then sent; what was refused, lost or not reached goes on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 
 from bot.clock import MINUTE_MS, SECOND_MS, Clock
-from bot.messages import BotEvent, Position, PositionStatus, Severity
+from bot.messages import Position, PositionStatus, Severity
 from bot.orders.book import PositionBook
+from bot.orders.cover import Cover
+from bot.orders.gate import Gate
+from bot.orders.news import News
 from bot.orders.sender import COVER, RECHECK_MS, RECONCILE, Sender, Sent
+from bot.orders.states import OrderEvent
 from bot.orders.store import AttributedFill, OrderStore
 from bot.venue import FundingPaid, Leg, OrderRow
 
@@ -23,16 +27,20 @@ class Protection:
     def __init__(
         self,
         book: PositionBook,
+        cover: Cover,
+        gate: Gate,
         store: OrderStore,
         sender: Sender,
+        news: News,
         clock: Clock,
-        publish: Callable[[BotEvent], None],
     ) -> None:
         self._book = book
+        self._cover = cover
+        self._gate = gate
         self._store = store
         self._sender = sender
+        self._news = news
         self._clock = clock
-        self._publish = publish
         self._unprotected: set[str] = set()  # positions that were told of
 
     async def cover(
@@ -42,8 +50,12 @@ class Protection:
         fills: Sequence[AttributedFill] = (),
         funding: Sequence[FundingPaid] = (),
     ) -> list[OrderRow]:
-        """Commit everything and send what the positions lack, then `new`; the rows that were sent."""
-        rows = [*self._lacking(positions), *new]
+        """Commit everything and send what the positions lack, then `new`; the rows that were sent.
+
+        While trading is HALTED nothing is sent, and what stands at the venue stays.
+        """
+        entries = [row for row in new if row.leg is Leg.ENTRY]
+        rows = [*self._lacking(positions), *(row for row in new if row.leg is not Leg.ENTRY)]
         await self.commit(positions, fills, funding)
         sent: list[OrderRow] = []
         for attempt in range(ATTEMPTS):
@@ -58,8 +70,10 @@ class Protection:
                 await self._after_refusal(row, attempt)
             if any(answer is Sent.AWAY for _, answer in answers):
                 break
+        for row in entries:
+            await self._send_entry(row)
         self._watch(positions)
-        return sent
+        return [*sent, *entries]
 
     async def commit(
         self,
@@ -71,8 +85,19 @@ class Protection:
         await self._store.save(orders=orders, positions=positions, fills=fills, funding=funding)
 
     def _lacking(self, positions: Sequence[Position]) -> list[OrderRow]:
+        if self._gate.halted:
+            return []
         now = self._clock.now()
-        return [row for position in positions for row in self._book.cover(position, now)]
+        return [row for position in positions for row in self._cover.rows(position, now)]
+
+    async def _send_entry(self, row: OrderRow) -> None:
+        """An entry whose stop the venue has not confirmed does not leave the house."""
+        position = self._book.positions[row.position_id]
+        if self._cover.armed(position):
+            await self._sender.send(row)
+        else:
+            self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "its stop was not confirmed")
+            self._news.tell("entry_not_armed", Severity.WARNING, client_id=row.client_id, symbol=position.symbol)
 
     async def _after_refusal(self, row: OrderRow, attempt: int) -> None:
         """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
@@ -80,16 +105,21 @@ class Protection:
         code = row.reason.partition(":")[0]
         if row.leg is Leg.EXIT:
             pause = min(MINUTE_MS, RECHECK_MS * (row.revision + 1))
-            self._book.hold_exit(position, self._clock.now() + pause)
+            self._cover.hold_exit(position, self._clock.now() + pause)
             self._sender.recheck(RECONCILE, pause)
-        elif row.leg is Leg.ENTRY or position.status is not PositionStatus.OPEN or position.open_quantity <= 0:
+        elif position.open_quantity <= 0:
+            self._after_refused_arming(position, code)
+        elif position.status is not PositionStatus.OPEN:
             return
         elif code in POSITION_NOT_SEEN and attempt < len(SEEN_AFTER_S):
             await anyio.sleep(SEEN_AFTER_S[attempt])
-        elif code != WOULD_TRIGGER_AT_ONCE and self._book.settle_for_less(position, row.leg):
-            detail = {"position_id": position.position_id, "leg": str(row.leg), "error": row.reason}
-            self._publish(
-                BotEvent(at=self._clock.now(), name="cover_refused", severity=Severity.WARNING, detail={**detail})
+        elif code != WOULD_TRIGGER_AT_ONCE and self._cover.settle_for_less(position, row.leg):
+            self._news.tell(
+                "cover_refused",
+                Severity.WARNING,
+                position_id=position.position_id,
+                leg=str(row.leg),
+                error=row.reason,
             )
         else:
             passed = code == WOULD_TRIGGER_AT_ONCE
@@ -97,17 +127,34 @@ class Protection:
             position.status = PositionStatus.CLOSING  # the next round of cover sends the market exit
             position.exit_reason = "target" if passed and row.leg is Leg.TARGET else stop_reason
 
+    def _after_refused_arming(self, position: Position, code: str) -> None:
+        """A venue that takes no reduce-only order while flat gets none any more: stops then come with the fill.
+
+        Any other refusal (the price is past the stop already, too many orders) is one of the entry too.
+        """
+        if position.status is not PositionStatus.PENDING:
+            return
+        if code in POSITION_NOT_SEEN:
+            self._cover.arms = False
+            self._news.tell("stops_come_with_the_fill", Severity.WARNING, symbol=position.symbol, error=code)
+        else:
+            self._cover.withdraw(position)
+
     def _watch(self, positions: Sequence[Position]) -> None:
         """Have what is still lacking looked at again; say so once of a position that no stop holds."""
         now = self._clock.now()
         for position in positions:
-            lacking = [leg for leg, _ in self._book.lacking(position, now)]
+            lacking = [leg for leg, _ in self._cover.lacking(position, now)]
             if lacking:
                 self._sender.recheck(COVER, SECOND_MS)
-            naked = bool(lacking) and not self._book.legs(position.position_id, Leg.STOP, live=True)
-            if not naked:
+            bare = position.open_quantity > 0 and not self._book.legs(position.position_id, Leg.STOP, live=True)
+            if not lacking or not bare:
                 self._unprotected.discard(position.position_id)
             elif position.position_id not in self._unprotected:
                 self._unprotected.add(position.position_id)
-                detail = {"position_id": position.position_id, "symbol": position.symbol}
-                self._publish(BotEvent(at=now, name="position_unprotected", severity=Severity.ERROR, detail={**detail}))
+                self._news.tell(
+                    "position_unprotected",
+                    Severity.ERROR,
+                    position_id=position.position_id,
+                    symbol=position.symbol,
+                )

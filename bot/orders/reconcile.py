@@ -41,6 +41,7 @@ class Reconciler:
         self._symbols = symbols
         self._synced: dict[str, int] = {}
         self._seen: set[tuple[str, int]] = set()
+        self._answered: dict[str, int] = {}  # by symbol, the newest trade id that an answer has brought
         self._seen_income: dict[int, int] = {}  # id -> time
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
@@ -171,6 +172,7 @@ class Reconciler:
     async def missing_fills(self, symbol: str) -> list[Fill]:
         """The symbol's executions that are not booked yet, with their client ids where they are ours."""
         fills = await self._port.fills(symbol, self._synced.get(symbol, 0) + 1)
+        self._answered[symbol] = max([self._answered.get(symbol, 0), *(fill.trade_id for fill in fills)])
         for row in self._book.orders.values():
             if row.venue_id is not None and row.request.kind.book is Book.REGULAR:
                 self._venue_ids[row.venue_id] = row.client_id
@@ -185,9 +187,11 @@ class Reconciler:
         ]
 
     async def _mark_synced(self) -> None:
-        for symbol, trade_id in self._seen:
+        """What the stream told and no answer has brought yet may still have a hole before it."""
+        for symbol, trade_id in self._answered.items():
             self._synced[symbol] = max(trade_id, self._synced.get(symbol, 0))
-        self._seen.clear()
+        self._answered.clear()
+        self._seen = {(symbol, trade_id) for symbol, trade_id in self._seen if trade_id > self._synced.get(symbol, 0)}
         self._venue_ids.clear()
         await self._store.set_fact(SYNCED, self._synced)
 

@@ -1,15 +1,16 @@
 """One order to the venue and back: what was sent, what is known of it, and what must be asked again."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 
 from bot.clock import SECOND_MS, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
-from bot.messages import BotEvent, Severity
+from bot.messages import Severity
 from bot.orders.book import PositionBook
+from bot.orders.news import News
 from bot.orders.reconcile import Reconciler
 from bot.orders.states import LIVE, OrderEvent
 from bot.venue import Book, OrderReport, OrderRow, OrderState
@@ -37,13 +38,13 @@ class Sender:
         book: PositionBook,
         reconciler: Reconciler,
         clock: Clock,
-        publish: Callable[[BotEvent], None],
+        news: News,
     ) -> None:
         self._port = port
         self._book = book
         self._reconciler = reconciler
         self._clock = clock
-        self._publish = publish
+        self._news = news
         self.recheck_at: dict[str, int] = {}  # by client id or key: when to ask again
 
     def recheck(self, key: str, after_ms: int) -> None:
@@ -65,15 +66,15 @@ class Sender:
             report = await self._port.place(row.request)
         except VenueRejected as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
-            self._tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.REFUSED
         except VenueUnavailable as error:
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
-            self._tell("venue_unavailable", Severity.ERROR, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("venue_unavailable", Severity.ERROR, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.AWAY
         except OutcomeUnknown as error:
             self._book.apply_event(row, OrderEvent.UNKNOWN, now(), str(error))
-            self._tell("outcome_unknown", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
+            self._news.tell("outcome_unknown", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             await self.ask(row)
         else:
             self._book.apply_report(report)
@@ -88,7 +89,7 @@ class Sender:
         try:
             report = await self._port.cancel(row.request.symbol, row.client_id, book)
         except (OutcomeUnknown, VenueUnavailable, VenueRejected) as error:
-            self._tell("cancel_unknown", Severity.WARNING, client_id=row.client_id, error=str(error))
+            self._news.tell("cancel_unknown", Severity.WARNING, client_id=row.client_id, error=str(error))
             report = None
         if report is None:
             await self.ask(row)
@@ -131,8 +132,5 @@ class Sender:
             return True
         if last_time and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):
             self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "no order came of the trigger")
-            self._tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
+            self._news.tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
         return False
-
-    def _tell(self, name: str, severity: Severity, **detail: object) -> None:
-        self._publish(BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail))

@@ -111,12 +111,14 @@ _REGULAR_EVENTS = {
 }
 
 
-def event_of(report: OrderReport, conditional: bool) -> OrderEvent:
-    """What a venue report means for a row; `conditional`: the row's order lives in the algo book.
+def event_of(report: OrderReport, conditional: bool) -> OrderEvent | None:
+    """What a venue report means for a row; None where its book has no such status.
+
+    `conditional`: the row's order lives in the algo book.
 
     A child order that is cancelled or expires has ended the conditional order without closing what it covered.
     """
     if report.book is Book.ALGO:
-        return _ALGO_EVENTS[report.status]
-    event = _REGULAR_EVENTS[report.status]
+        return _ALGO_EVENTS.get(report.status)
+    event = _REGULAR_EVENTS.get(report.status)
     return E.TRIGGERED if conditional and event is E.ACCEPTED else event

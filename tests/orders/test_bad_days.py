@@ -343,7 +343,7 @@ async def test_a_symbol_that_is_added_later_starts_from_its_present_and_not_from
 
 async def test_a_user_stream_that_goes_deaf_without_a_word_is_found_out_by_the_positions() -> None:
     world = World()
-    world.look_ms = 60_000
+    world.check_ms = 60_000
     async with world.trading() as desk:
         await world.enter()
         world.deaf = True

@@ -5,6 +5,7 @@ import pytest
 
 from bot.messages import EntryIntent, ExitPlan, Position, PositionStatus, Side
 from bot.orders.book import PositionBook
+from bot.orders.cover import Cover
 from bot.orders.states import OrderEvent
 from bot.venue import Book, Fill, Instrument, Leg, OrderKind, OrderReport, OrderRow, OrderState, VenueStatus
 
@@ -73,7 +74,14 @@ def opened(a_book: PositionBook, **keys: str) -> tuple[Position, list[OrderRow]]
     position, entry = a_book.enter(intent(**keys))  # type: ignore[arg-type]  # keys of intent
     a_book.apply_event(entry, OrderEvent.ACCEPTED, 1_000)
     a_book.apply_fill(fill(entry, str(position.intended), "50000.0"), entry.client_id)
-    return position, working(a_book, a_book.cover(position, 2_000))
+    return position, working(a_book, Cover(a_book).rows(position, 2_000))
+
+
+def left(a_book: PositionBook, position: Position) -> OrderRow:
+    """The market order of a position that shall leave."""
+    a_book.leave(position, "max_hold")
+    (row,) = Cover(a_book).rows(position, 5_000)
+    return row
 
 
 def test_a_client_id_names_signal_leg_and_revision_in_the_venues_alphabet() -> None:
@@ -85,7 +93,7 @@ def test_a_client_id_names_signal_leg_and_revision_in_the_venues_alphabet() -> N
 def test_a_resting_entry_needs_no_cover() -> None:
     a_book = book()
     position, _ = a_book.enter(intent())
-    assert a_book.cover(position, 1_000) == []
+    assert Cover(a_book).rows(position, 1_000) == []
 
 
 def test_a_full_fill_asks_for_a_stop_and_then_a_target_of_its_own_quantity() -> None:
@@ -97,8 +105,8 @@ def test_a_full_fill_asks_for_a_stop_and_then_a_target_of_its_own_quantity() -> 
     ]
     assert all(r.request.reduce_only and not r.request.buy and r.request.quantity == D("0.010") for r in (stop, target))
     assert position.status is PositionStatus.OPEN
-    assert a_book.cover(position, 2_000) == []
-    assert a_book.surplus(position) == []
+    assert Cover(a_book).rows(position, 2_000) == []
+    assert Cover(a_book).surplus(position) == []
 
 
 def test_each_partial_fill_is_covered_before_the_smaller_cover_is_dropped() -> None:
@@ -106,15 +114,15 @@ def test_each_partial_fill_is_covered_before_the_smaller_cover_is_dropped() -> N
     position, entry = a_book.enter(intent())
     a_book.apply_event(entry, OrderEvent.ACCEPTED, 1_000)
     a_book.apply_fill(fill(entry, "0.004", "50000.0"), entry.client_id)
-    first = working(a_book, a_book.cover(position, 2_000))
+    first = working(a_book, Cover(a_book).rows(position, 2_000))
     assert [r.request.quantity for r in first] == [D("0.004"), D("0.004")]
 
     a_book.apply_fill(fill(entry, "0.006", "50000.0"), entry.client_id)
-    second = a_book.cover(position, 2_000)
+    second = Cover(a_book).rows(position, 2_000)
     assert [r.request.quantity for r in second] == [D("0.010"), D("0.010")]
-    assert a_book.surplus(position) == []  # the new cover is not confirmed yet
+    assert Cover(a_book).surplus(position) == []  # the new cover is not confirmed yet
     working(a_book, second)
-    assert a_book.surplus(position) == first
+    assert Cover(a_book).surplus(position) == first
 
 
 @pytest.mark.parametrize(("leg", "price", "gross"), [(0, "49000.0", "-10.0"), (1, "51000.0", "10.0")])
@@ -126,7 +134,7 @@ def test_one_leg_done_closes_the_position_and_leaves_its_twin_to_be_cancelled(le
     assert position.exit_reason == ("stop_loss", "target")[leg]
     assert position.gross_pnl == D(gross)
     assert position.net_pnl == D(gross) - D("0.2")
-    assert a_book.surplus(position) == [legs[1 - leg]]
+    assert Cover(a_book).surplus(position) == [legs[1 - leg]]
 
 
 def test_a_childs_fill_may_come_before_its_parents_trigger() -> None:
@@ -157,7 +165,7 @@ def test_a_fill_that_crossed_with_the_cancel_reopens_the_position() -> None:
     assert (position.status, position.exit_reason) == (PositionStatus.CLOSED, "not_filled")
     a_book.apply_fill(fill(entry, "0.003", "50000.0"), entry.client_id)
     assert position.status is PositionStatus.OPEN
-    assert a_book.cover(position, 2_000)[0].request.quantity == D("0.003")
+    assert Cover(a_book).rows(position, 2_000)[0].request.quantity == D("0.003")
 
 
 def test_a_stop_only_ever_moves_in_the_positions_favour() -> None:
@@ -173,37 +181,38 @@ def test_a_moved_stop_is_placed_before_the_old_one_goes() -> None:
     a_book = book()
     position, (old, target) = opened(a_book)
     a_book.move_stop(position, 50_250.0, "trailing_stop")
-    (new,) = a_book.cover(position, 3_000)
+    (new,) = Cover(a_book).rows(position, 3_000)
     assert (new.leg, new.revision, new.request.trigger_price) == (Leg.STOP, 1, D("50250.0"))
-    assert a_book.surplus(position) == []
+    assert Cover(a_book).surplus(position) == []
     working(a_book, [new])
-    assert a_book.surplus(position) == [old]
+    assert Cover(a_book).surplus(position) == [old]
     a_book.apply_event(old, OrderEvent.CANCELED, 3_000)
     a_book.apply_fill(fill(new, "0.010", "50250.0"), new.client_id)
     assert position.exit_reason == "trailing_stop"
-    assert a_book.surplus(position) == [target]
+    assert Cover(a_book).surplus(position) == [target]
 
 
 def test_a_position_that_shall_leave_keeps_its_stop_until_it_is_gone() -> None:
     a_book = book()
     position, (stop, target) = opened(a_book)
-    leave = a_book.leave(position, "max_hold", 5_000)
+    leave = left(a_book, position)
     assert (leave.request.kind, leave.request.reduce_only) == (OrderKind.MARKET, True)
-    assert a_book.surplus(position) == []
+    assert Cover(a_book).surplus(position) == []
     a_book.apply_fill(fill(leave, "0.010", "50100.0"), leave.client_id)
     assert position.exit_reason == "max_hold"
-    assert a_book.surplus(position) == [stop, target]
+    assert Cover(a_book).surplus(position) == [stop, target]
 
 
 def test_an_exit_that_the_venue_refused_is_asked_for_again_after_a_pause() -> None:
     a_book = book()
     position, _ = opened(a_book)
-    leave = a_book.leave(position, "max_hold", 5_000)
-    assert a_book.cover(position, 5_000) == []
+    leave = left(a_book, position)
+    cover = Cover(a_book)
+    assert cover.rows(position, 5_000) == []
     a_book.apply_event(leave, OrderEvent.REFUSED, 5_000)
-    a_book.hold_exit(position, 10_000)
-    assert a_book.cover(position, 9_999) == []
-    (again,) = a_book.cover(position, 10_000)
+    cover.hold_exit(position, 10_000)
+    assert cover.rows(position, 9_999) == []
+    (again,) = cover.rows(position, 10_000)
     assert (again.leg, again.revision) == (Leg.EXIT, 1)
 
 
@@ -222,7 +231,7 @@ def test_a_sibling_that_anothers_exit_took_says_so() -> None:
     a_book = book()
     first, (stop, _) = opened(a_book, signal_id="sig1")
     second, _ = opened(a_book, signal_id="sig2")
-    leave = a_book.leave(first, "max_hold", 5_000)
+    leave = left(a_book, first)
     a_book.apply_fill(fill(stop, "0.010", "49000.0"), stop.client_id)
     a_book.apply_fill(fill(leave, "0.010", "49000.0"), leave.client_id)
     assert (first.exit_reason, second.exit_reason) == ("stop_loss", "sibling_exit")
@@ -249,7 +258,7 @@ def test_a_short_is_the_mirror_of_a_long() -> None:
     position, entry = a_book.enter(intent(side=Side.SHORT))
     a_book.apply_event(entry, OrderEvent.ACCEPTED, 1_000)
     a_book.apply_fill(fill(entry, "0.010", "50000.0"), entry.client_id)
-    stop, target = a_book.cover(position, 2_000)
+    stop, target = Cover(a_book).rows(position, 2_000)
     assert (stop.request.buy, stop.request.trigger_price) == (True, D("51000.0"))
     assert (target.request.buy, target.request.trigger_price) == (True, D("49000.0"))
 

@@ -31,6 +31,9 @@ BTC = Instrument(
 )
 
 
+CALM = Settings(partial_fill_probability=0.0)
+
+
 class FaultyTrading(PaperTrading):
     """Fails on command. `lose` says of each order whether it is lost "before" or "after" the venue acted."""
 
@@ -104,16 +107,17 @@ class FaultyTrading(PaperTrading):
 class World:
     """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, arms: bool = False, settings: Settings = CALM) -> None:
+        self.arms = arms
         self.clock = ReplayClock(START)
-        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), Settings(partial_fill_probability=0.0))
+        self.engine = Engine({"BTCUSDT": BTC}, D(10_000), settings)
         self.store = MemoryStore()
         self.activity = Activity()
         self.news: list[object] = []
         self.inbox: Stream[DeskMessage] | None = None
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
-        self.look_ms: int | None = None
+        self.check_ms: int | None = None
         self.move(50_000)
 
     def _tell_desk(self, event: object) -> None:
@@ -124,6 +128,12 @@ class World:
         self.clock.advance(self.clock.now() + minutes * 60_000)
         self.engine.step(self.clock.now())
         self.engine.on_price("BTCUSDT", D(str(price)))
+        self.engine.on_mark("BTCUSDT", D(str(price)))
+        self.port.flush()
+
+    def gap(self, price: float) -> None:
+        """The price jumps there without trading in between."""
+        self.engine.on_price("BTCUSDT", D(str(price)), gap=True)
         self.engine.on_mark("BTCUSDT", D(str(price)))
         self.port.flush()
 
@@ -139,7 +149,8 @@ class World:
             self.clock,
             PositionBook("tsb", {"BTCUSDT": BTC}),
             ["BTCUSDT"],
-            look_ms=self.look_ms,
+            check_ms=self.check_ms,
+            arms=self.arms,
         )
         async with anyio.create_task_group() as group:
             await group.start(desk.run)
@@ -159,6 +170,7 @@ class World:
         """Let domain time pass at the price that stands, second by second."""
         for _ in range(seconds):
             self.clock.advance(self.clock.now() + 1_000)
+            self.engine.step(self.clock.now())
             await self.quiet()
 
     async def tell(self, message: DeskMessage) -> None:

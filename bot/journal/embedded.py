@@ -89,9 +89,9 @@ def locate(state: Path, base: Path = ROOT_BASE) -> Place:
 def exists(state: Path, base: Path = ROOT_BASE) -> bool:
     """Whether the state directory has a database of its own."""
     if os.geteuid() != 0:
-        return (state / "postgres" / "PGVERSION").exists()
+        return (state / "postgres" / "PG_VERSION").exists()
     name = state / "postgres.id"
-    return name.exists() and (base / name.read_text().strip() / "postgres" / "PGVERSION").exists()
+    return name.exists() and (base / name.read_text().strip() / "postgres" / "PG_VERSION").exists()
 
 
 def _locate_as_root(state: Path, base: Path) -> Place:
@@ -205,7 +205,7 @@ async def _answers(place: Place) -> "asyncpg.Connection | None":
 
 async def _ensure_created(place: Place) -> None:
     """Make the data directory under another name first, so that a killed start leaves no half of one."""
-    version = place.data / "PGVERSION"
+    version = place.data / "PG_VERSION"
     if version.exists():
         made_by = version.read_text().strip()
         if made_by != VERSION:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import asyncpg
 
 from bot.errors import DatabaseAway, OperatorError
 from bot.journal.database import APPLICATION, LOST, Database
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from bot.journal.connection import Address
 
 INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
@@ -104,7 +103,7 @@ class InstanceLock:
             try:
                 with anyio.fail_after(ANSWER_SECONDS):
                     await self._connection.fetchval("SELECT 1")
-            except LOST as error:
+            except (*LOST, asyncpg.InterfaceError) as error:  # the latter of one that is closed already
                 self.release()
                 database.lose(f"the instance lock's connection: {type(error).__name__}")
 

@@ -223,7 +223,10 @@ async def test_a_lock_that_another_bot_took_meanwhile_ends_this_one(state: Path)
             other = InstanceLock(address_of(bot.place))
             await end_lock_session(bot)
             await other.claim()
-            await anyio.sleep(30)
+            try:
+                await anyio.sleep(30)
+            finally:
+                other.release()
 
 
 async def test_one_account_serves_one_bot_of_a_prefix(state: Path) -> None:
@@ -232,7 +235,7 @@ async def test_one_account_serves_one_bot_of_a_prefix(state: Path) -> None:
         connection = await address.connect()
         assert not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ACCOUNT)
         assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", account_lock("key", "other"))
-        await connection.close()
+        connection.terminate()
 
 
 async def test_two_bots_cannot_share_a_state_directory(state: Path) -> None:

@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in $(PYTHONS); do "$$p" -c 'import sys; sys.exit(sys.ver
 TORCH_INDEX ?=
 VARIANTS ?= deploy/demo
 ARGS ?=
+# WORKERS: how many tests run at once; auto: one on each core.
+WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +28,7 @@ help: ## list what can be made
 	@echo 'make install  install only'
 	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
 	@echo
+	@echo 'WORKERS=N         how many tests run at once (as many as there are cores)'
 	@echo 'PYTHON=PATH       the Python to build on (3.11 or newer)'
 	@echo 'TORCH_INDEX=URL   where to take torch from; give the CPU index that pytorch.org names under "Get started",'
 	@echo '                  or pip takes its default build, which on Linux brings several GB of CUDA libraries'
@@ -74,7 +77,7 @@ lint: $(VENV)/.tested
 
 test: lint
 	@echo '== tests'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: bench-decide bench-model
 

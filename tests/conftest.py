@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 import structlog
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+os.environ.pop("COLUMNS", None)  # a parallel worker has it from its terminal, and tables would be cut to it
 
 
 @pytest.fixture(autouse=True)

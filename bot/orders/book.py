@@ -189,6 +189,21 @@ class PositionBook:
             self._measure(self.positions[part.position_id], fill.at)
         return applied
 
+    def close_by_other(self, fill: Fill, quantity: Decimal, reason: str) -> list[Position]:
+        """Take up to `quantity` of an execution that was no order of ours off our positions, the oldest first."""
+        side = Side.SHORT if fill.buy else Side.LONG
+        touched = []
+        for position in [p for p in self.open_positions(fill.symbol) if p.side is side]:
+            part = min(quantity, position.open_quantity)
+            if part > 0:
+                book_close(position, fill, part)
+                position.exit_reason = reason
+                quantity -= part
+                touched.append(position)
+                self.settle(position, fill.at)
+                self._measure(position, fill.at)
+        return touched
+
     def settle(self, position: Position, now: int) -> None:
         """Close a position that has nothing open and no entry on its way."""
         if position.status is PositionStatus.CLOSED or position.open_quantity != 0:

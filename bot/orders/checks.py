@@ -1,19 +1,23 @@
 """Holding book, ledger and venue against each other: at start, after each gap, and while there is something to lose."""
 
-from collections.abc import Callable
-
-from bot.clock import MINUTE_MS, SECOND_MS
-from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
-from bot.messages import Severity
+from bot.clock import MINUTE_MS, SECOND_MS, Clock
+from bot.errors import DatabaseAway, OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.messages import Severity, StandingOrder, TradingState
 from bot.orders.book import PositionBook
-from bot.orders.gate import Gate
+from bot.orders.cover import Cover
+from bot.orders.gate import DESK, Gate
 from bot.orders.intake import Intake
 from bot.orders.news import News
-from bot.orders.reconcile import Reconciler
+from bot.orders.reconcile import Findings, Reconciler
 from bot.orders.sender import RECHECK_MS, RECONCILE, Sender
+from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
+from bot.venue import Leg, OrderRow, OrderState
 
 BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user stream is down
+STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
+SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
+FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
 
 
 class Checks:
@@ -26,19 +30,24 @@ class Checks:
         sender: Sender,
         tending: Tending,
         intake: Intake,
+        strangers: Strangers,
         gate: Gate,
+        cover: Cover,
         news: News,
-        inbox_waits: Callable[[], bool],
+        clock: Clock,
     ) -> None:
         self._book = book
         self._reconciler = reconciler
         self._sender = sender
         self._tending = tending
         self._intake = intake
+        self._strangers = strangers
         self._gate = gate
+        self._cover = cover
         self._news = news
-        self._inbox_waits = inbox_waits
+        self._clock = clock
         self._stream_up = False
+        self._disagrees_since: int | None = None
 
     async def on_stream_up(self) -> None:
         self._stream_up = True
@@ -50,23 +59,17 @@ class Checks:
         self._sender.recheck(RECONCILE, BLIND_MS)
 
     async def reconcile(self) -> None:
+        """After a gap, or when something was found: everything is asked for, and nothing opens meanwhile."""
         self._gate.hold("reconciling")
         self._sender.recheck_at.pop(RECONCILE, None)
         try:
             findings = await self._reconciler.run(self._intake.on_fills, self._intake.on_funding)
-        except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
-            self._gate.hold("not_reconciled", str(error))
-            self._gate.lift("reconciling")
-            self._sender.recheck(RECONCILE, RECHECK_MS)
+        except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
+            self._not_reconciled(str(error))
             return
         for event in findings.events:
             self._news.publish(event)
-        await self._tending.tend(list(self._book.positions.values()))  # closed ones too: a leg of theirs may still live
-        if findings.disagreement:
-            self._gate.hold("venue_disagrees", findings.disagreement)
-            self._sender.recheck(RECONCILE, MINUTE_MS)
-        else:
-            self._gate.lift("venue_disagrees")
+        await self._take_up(findings)
         if self._stream_up:
             self._gate.lift("user_stream_lost")
         else:
@@ -77,12 +80,63 @@ class Checks:
             positions, orders = len(list(self._book.open_positions())), len(self._book.live_orders())
             self._news.tell("reconciled", positions=positions, orders=orders)
 
-    async def look(self) -> None:
-        """Hold the venue's positions against the book's."""
+    async def check(self) -> None:
+        """The periodic comparison of orders, positions and trades: a healthy stream may lose single frames."""
+        booked = self._intake.booked
         try:
-            differences = await self._reconciler.differences()
+            findings = await self._reconciler.check(self._intake.on_fills, self._intake.on_funding)
+        except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
+            self._not_reconciled(str(error))
+            return
+        if self._intake.booked > booked:
+            self._news.tell("unheard_executions", Severity.WARNING, executions=self._intake.booked - booked)
+        await self._take_up(findings)
+
+    async def watch(self) -> None:
+        """Look for the stops of what is open: one that is gone, refused or stuck is told by nobody else."""
+        stops = [row for row in self._book.live_orders() if self._is_watched(row)]
+        try:
+            missing = await self._reconciler.not_standing(stops, one_by_one=len(stops) <= FEW)
         except (VenueUnavailable, VenueRejected):
-            return  # looked at again
-        if differences and not self._inbox_waits():  # else what explains them may be waiting
-            self._news.tell("unheard_executions", Severity.WARNING, detail="; ".join(differences))
-            self._sender.recheck(RECONCILE, 0)
+            return  # looked at again; want of an answer says nothing
+        for row in missing:
+            self._news.tell("stop_not_standing", Severity.WARNING, client_id=row.client_id)
+            if await self._sender.ask(row, last_time=True):
+                await self._intake.pull(row.request.symbol)
+            await self._tending.tend([self._book.positions[row.position_id]])
+
+    def _is_watched(self, row: OrderRow) -> bool:
+        settled = self._clock.now() - row.updated_at >= SEEN_BY_NOW_MS
+        return row.leg is Leg.STOP and row.state is OrderState.WORKING and settled
+
+    def _not_reconciled(self, error: str) -> None:
+        self._gate.hold("not_reconciled", error)
+        self._gate.lift("reconciling")
+        self._sender.recheck(RECONCILE, RECHECK_MS)
+
+    async def _take_up(self, findings: Findings) -> None:
+        """Act on a comparison: what a person closed is closed, the rest of a difference keeps entries out."""
+        self._cover.foreign_conditional = findings.foreign_conditional
+        for symbol, difference in list(findings.differences.items()):
+            closed = await self._strangers.close_elsewhere(symbol, difference.shortfall)
+            if closed:
+                del findings.differences[symbol]
+                await self._tending.tend(closed)
+        await self._tending.tend(list(self._book.positions.values()))  # closed ones too: a leg of theirs may still live
+        if not findings.differences:
+            await self._strangers.forget_all()
+        if findings.disagreement:
+            await self._on_disagreement(findings.disagreement)
+        else:
+            self._disagrees_since = None
+            self._gate.lift("venue_disagrees")
+
+    async def _on_disagreement(self, words: str) -> None:
+        now = self._clock.now()
+        since = self._disagrees_since = self._disagrees_since or now
+        self._gate.hold("venue_disagrees", words)
+        self._sender.recheck(RECONCILE, MINUTE_MS)
+        if now - since >= STAYS_MS:
+            await self._gate.order(
+                StandingOrder(state=TradingState.REDUCING, reason="disagreement_stayed", by=DESK, detail=words)
+            )

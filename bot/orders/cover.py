@@ -83,9 +83,11 @@ class Cover:
         stops = self._live(position, Leg.STOP)
         return any(r.state in _CONFIRMED and price is not None and self._fits(r, position, price) for r in stops)
 
-    def withdraw(self, position: Position) -> None:
-        """The entry is not wanted any more; what of it has filled stays."""
+    def withdraw(self, position: Position) -> bool:
+        """The entry is not wanted any more; what of it has filled stays. True when that is news."""
+        known = position.position_id in self._withdrawn
         self._withdrawn.add(position.position_id)
+        return not known
 
     def is_full(self) -> bool:
         """One entry more might leave no room for stops: each position may come to hold a stop and a target."""

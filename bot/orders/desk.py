@@ -6,8 +6,8 @@ import anyio
 import msgspec
 from anyio.abc import TaskStatus
 
-from bot.clock import Alarm, Clock, Turn
-from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.clock import SECOND_MS, Alarm, Clock, Turn
+from bot.errors import DatabaseAway, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import (
     EntryIntent,
@@ -32,12 +32,15 @@ from bot.orders.ledger import Ledger
 from bot.orders.news import DeskNews, News
 from bot.orders.protection import Protection
 from bot.orders.reconcile import Reconciler
-from bot.orders.sender import COVER, FUNDING, LOOK, RECONCILE, Sender
+from bot.orders.sender import CHECK, COVER, FLATTEN, FUNDING, RECHECK_MS, RECONCILE, WATCH, Sender
 from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
+from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
 from bot.streams import Stream
 from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
+
+WATCH_MS = 5 * SECOND_MS  # between two looks for the stops of what is open
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
@@ -60,8 +63,9 @@ DeskMessage = (
 class Desk:
     """Owns the book and the ledger. `publish` takes what others may want to know and never blocks.
 
-    `check_ms`: how often the venue's positions are held against the book while there is something to lose, because a
-    user stream may go deaf without a word. None where it cannot (a replay).
+    `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
+    lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
+    `arms`: a resting entry gets its stop before it is sent.
     """
 
     def __init__(
@@ -87,16 +91,19 @@ class Desk:
         self._check_ms = check_ms
         self.book = book
         self._news = news = News(publish, clock)
-        self._reconciler = Reconciler(port, store, book, symbols)
+        self._reconciler = Reconciler(port, store, book, symbols, clock)
         self._gate = gate = Gate(store, news, clock)
         self._cover = cover = Cover(book, arms=arms)
         self._sender = sender = Sender(port, book, self._reconciler, clock, news)
         protection = Protection(book, cover, gate, store, sender, news, clock)
         self._tending = Tending(book, cover, gate, protection, sender, news, metrics or Metrics())
-        self._intake = Intake(book, self._reconciler, sender, self._tending, news, clock)
+        self._strangers = strangers = Strangers(book, sender, gate, store, news)
+        self._intake = Intake(book, self._reconciler, sender, self._tending, strangers, news, clock)
         self._checks = Checks(
-            book, self._reconciler, sender, self._tending, self._intake, self._gate, news, lambda: len(inbox) > 0
+            book, self._reconciler, sender, self._tending, self._intake, strangers, gate, cover, news, clock
         )
+        self._unchecked = False  # something was open since the last check
+        self._flatten: Flatten | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -105,6 +112,7 @@ class Desk:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         self._intake.ledger = await self._reconciler.load(self._clock.now())
         await self._gate.load()
+        await self._strangers.load()
         self._tending.adopted(self.book.positions.values())
         await self._tell_missed()
         task_status.started()
@@ -113,6 +121,7 @@ class Desk:
             async for message in self._inbox:
                 await self._handle(message)
                 await self._face_surprises()
+                await self._push_flatten()
                 self._set_alarm()
             group.cancel_scope.cancel()
 
@@ -134,10 +143,8 @@ class Desk:
                 await self._exit(message)
             case StopMove():
                 await self._move_stop(message)
-            case OrderReport():
-                await self._intake.on_report(message)
-            case Fill():
-                await self._intake.on_fills([message])
+            case OrderReport() | Fill():
+                await self._take_in(message)
             case FundingDue():
                 await self._intake.on_funding_due(message.at)
             case UserStreamUp():
@@ -151,11 +158,20 @@ class Desk:
                 await self._gate.release(message)
                 await self._tending.tend(list(self.book.open_positions()))
             case Flatten():
-                await self._flatten(message)
+                await self._begin_flatten(message)
             case InstrumentsChanged(instruments):
                 self.book.adopt_rules(instruments)
             case AlarmRang():
                 await self._on_alarm()
+
+    async def _take_in(self, told: OrderReport | Fill) -> None:
+        try:
+            if isinstance(told, Fill):
+                await self._intake.on_fills([told])
+            else:
+                await self._intake.on_report(told)
+        except DatabaseAway:  # whose order this is only the database knows: the venue is asked for it again
+            self._sender.recheck(RECONCILE, RECHECK_MS)
 
     async def _face_surprises(self) -> None:
         """What the venue said and no rule explains: trade no more than needed, and look at the account anew."""
@@ -196,10 +212,12 @@ class Desk:
             return "conditional_orders_full"
         if any(p.side is not intent.side for p in self.book.open_positions(intent.symbol)):
             return "opposite_position"
-        known = intent.signal_id in self.book.positions
-        if known or await self._store.load_position(intent.signal_id) is not None:
+        if intent.signal_id in self.book.positions:
             return "duplicate"
-        return ""
+        try:
+            return "" if await self._store.load_position(intent.signal_id) is None else "duplicate"
+        except DatabaseAway:
+            return "database_away"
 
     def _deny(self, signal_id: str, reason: str) -> None:
         self._news.publish(SignalOutcome(signal_id=signal_id, fill_status="denied", exit_reason=reason))
@@ -225,22 +243,47 @@ class Desk:
         if position is not None and self.book.move_stop(position, move.stop_price, move.reason):
             await self._tending.tend([position])
 
-    async def _flatten(self, flatten: Flatten) -> None:
-        """Ask everything to leave, once; `done` once nothing is left."""
+    # -- leaving everything
+
+    async def _begin_flatten(self, flatten: Flatten) -> None:
+        if self._gate.halted:
+            self._news.tell("flatten_refused", Severity.ERROR, by=flatten.by, reason="trading is halted")
+            flatten.done.set()
+            return
+        if self._flatten is not None:
+            self._flatten.done.set()
+        self._flatten = flatten
+        self._gate.hold("flattening", f"asked for by {flatten.by}")
+        self._sender.recheck(FLATTEN, flatten.within_ms)
+
+    async def _push_flatten(self) -> None:
+        """Ask each position to leave, once; a cancel of an entry may cross with a fill, so look after every message."""
+        if self._flatten is None:
+            return
         for position in list(self.book.open_positions()):
             if position.status is PositionStatus.OPEN:
-                await self._leave(position, flatten.reason)
-            else:
-                self._cover.withdraw(position)
+                await self._leave(position, self._flatten.reason)
+            elif self._cover.withdraw(position):
                 await self._tending.tend([position])
         if not any(self.book.open_positions()):
-            flatten.done.set()
+            self._end_flatten(self._flatten)
+
+    def _end_flatten(self, flatten: Flatten) -> None:
+        left = [f"{p.symbol} {p.side} {p.open_quantity}" for p in self.book.open_positions()]
+        self._news.tell("not_flat" if left else "flat", Severity.ERROR if left else Severity.INFO, left=left)
+        self._flatten = None
+        self._sender.recheck_at.pop(FLATTEN, None)
+        self._gate.lift("flattening")
+        flatten.done.set()
 
     # -- time
 
     def _set_alarm(self) -> None:
-        if self._check_ms is not None and LOOK not in self._sender.recheck_at and any(self.book.open_positions()):
-            self._sender.recheck(LOOK, self._check_ms)
+        if self._check_ms is not None:
+            self._unchecked = self._unchecked or bool(self.book.positions)
+            if self._unchecked:
+                self._sender.recheck_within(CHECK, self._check_ms)
+                self._sender.recheck_within(WATCH, WATCH_MS)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))
@@ -260,8 +303,14 @@ class Desk:
             await self._checks.reconcile()
         elif key == FUNDING:
             await self._intake.on_funding()
-        elif key == LOOK:
-            await self._checks.look()
+        elif key == CHECK:
+            self._unchecked = False
+            await self._checks.check()
+        elif key == WATCH:
+            await self._checks.watch()
+        elif key == FLATTEN:
+            if self._flatten is not None:
+                self._end_flatten(self._flatten)
         elif key == COVER:
             now = self._clock.now()
             await self._tending.tend([p for p in self.book.open_positions() if self._cover.lacking(p, now)])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bot.clock import SECOND_MS, Clock
-from bot.errors import VenueRejected, VenueUnavailable
+from bot.errors import DatabaseAway, VenueRejected, VenueUnavailable
 from bot.messages import BalanceChanged, Position, Severity
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
@@ -12,6 +12,7 @@ from bot.orders.news import News
 from bot.orders.reconcile import Reconciler
 from bot.orders.sender import FUNDING, RECHECK_MS, RECONCILE, Sender
 from bot.orders.store import AttributedFill
+from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
 from bot.venue import Book, Fill, FundingPaid, OrderReport
 
@@ -27,6 +28,7 @@ class Intake:
         reconciler: Reconciler,
         sender: Sender,
         tending: Tending,
+        strangers: Strangers,
         news: News,
         clock: Clock,
     ) -> None:
@@ -34,14 +36,16 @@ class Intake:
         self._reconciler = reconciler
         self._sender = sender
         self._tending = tending
+        self._strangers = strangers
         self._news = news
         self._clock = clock
         self._funding_asked_at = 0
+        self.booked = 0  # executions since the start
         self.ledger = Ledger(starting_wallet=Decimal(0))
 
     async def on_report(self, report: OrderReport) -> None:
         if not self._book.ours(report.client_id):
-            self._news.tell("foreign_order", symbol=report.symbol, client_id=report.client_id, status=report.status)
+            self._strangers.on_report(report)
             return
         await self._reconciler.recall(report.client_id)
         row = self._book.apply_report(report)
@@ -57,14 +61,16 @@ class Intake:
     async def on_fills(self, fills: Sequence[Fill]) -> None:
         touched: dict[str, Position] = {}
         booked: list[AttributedFill] = []
+        for fill in fills:  # first of all, because the database may not answer
+            await self._reconciler.recall(fill.client_id)
         for fill in fills:
             if not self._reconciler.is_new(fill):
                 continue
             self.ledger.book_fill(fill)
-            await self._reconciler.recall(fill.client_id)
             if fill.client_id not in self._book.orders:
-                self._news.tell("foreign_fill", Severity.WARNING, symbol=fill.symbol, trade_id=fill.trade_id)
-                booked.append((fill, None, None))
+                closed = await self._strangers.on_fill(fill)
+                booked.append((fill, closed[0].position_id if closed else None, None))
+                touched |= {position.position_id: position for position in closed}
                 continue
             if doubt := self._book.doubt(fill):
                 self._book.surprises.append(doubt)
@@ -76,6 +82,7 @@ class Intake:
             row = self._book.orders[fill.client_id]
             booked.append((fill, row.position_id, row.leg))
             touched |= {part.position_id: self._book.positions[part.position_id] for part in applied}
+        self.booked += len(booked)
         if booked:
             self._news.publish(BalanceChanged(at=self._clock.now(), wallet=self.ledger.wallet))
             await self._tending.tend(list(touched.values()), fills=booked)
@@ -83,12 +90,10 @@ class Intake:
     async def pull(self, symbol: str) -> None:
         """Fetch and book the symbol's executions that nobody told of."""
         try:
-            missing = await self._reconciler.missing_fills(symbol)
-        except (VenueUnavailable, VenueRejected) as error:
+            await self.on_fills(await self._reconciler.missing_fills(symbol))
+        except (VenueUnavailable, VenueRejected, DatabaseAway) as error:
             self._news.tell("fills_unknown", Severity.WARNING, symbol=symbol, error=str(error))
             self._sender.recheck(RECONCILE, RECHECK_MS)
-        else:
-            await self.on_fills(missing)
 
     async def on_funding_due(self, at: int) -> None:
         """Each symbol has an event of its own: the first is acted on, those of its moment are once all are told."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 import anyio
 import msgspec
 
-from bot.clock import DAY_MS
+from bot.clock import DAY_MS, Clock
 from bot.errors import OperatorError
 from bot.exchange.port import TradingPort
 from bot.messages import BotEvent, Severity
@@ -21,20 +21,51 @@ STARTING_WALLET = "starting_wallet"  # fact: USDT, as a string; set last, so tha
 STARTED_AT = "started_at"  # fact: ms UTC
 LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
+UNSEEN_MS = 10_000  # a confirmed order that a query does not show yet is not held for gone before
 CHECKS = 3  # comparisons of positions before a difference counts
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One symbol's net position in our book and at the venue."""
+
+    ours: Decimal
+    venue: Decimal
+
+    @property
+    def shortfall(self) -> Decimal:
+        """What the venue has less of than we, on the same side; 0 where that is not the difference."""
+        same_side = self.ours * self.venue >= 0 and self.ours != 0
+        return max(abs(self.ours) - abs(self.venue), Decimal(0)) if same_side else Decimal(0)
+
+
+BookFills = Callable[[Sequence[Fill]], Awaitable[None]]
+BookFunding = Callable[[], Awaitable[object]]
 
 
 class Findings(msgspec.Struct):
     """What a reconciliation found besides what it mended."""
 
     events: list[BotEvent] = []
-    disagreement: str = ""
+    differences: dict[str, Difference] = {}  # by symbol
+    strays: list[str] = []  # client ids with our prefix that the database does not know
+    foreign_conditional: int = 0  # conditional orders of others
+
+    @property
+    def disagreement(self) -> str:
+        """In words; empty where all agrees."""
+        words = [f"{symbol}: ours {d.ours}, venue {d.venue}" for symbol, d in self.differences.items()]
+        if self.strays:  # another instance with our prefix, or a lost database: only a person may touch them
+            words.append(f"orders with our prefix that the database does not know: {', '.join(self.strays)}")
+        return "; ".join(words)
 
 
 class Reconciler:
     """Asks the venue; the desk, which owns book and ledger, books what it brings."""
 
-    def __init__(self, port: TradingPort, store: OrderStore, book: PositionBook, symbols: Sequence[str]) -> None:
+    def __init__(
+        self, port: TradingPort, store: OrderStore, book: PositionBook, symbols: Sequence[str], clock: Clock
+    ) -> None:
+        self._clock = clock
         self._port = port
         self._store = store
         self._book = book
@@ -132,27 +163,29 @@ class Reconciler:
     async def _newest_trade(self, symbol: str) -> int:
         return max((fill.trade_id for fill in await self._port.fills(symbol, 0)), default=0)
 
-    async def run(
-        self,
-        book_fills: Callable[[Sequence[Fill]], Awaitable[None]],
-        book_funding: Callable[[], Awaitable[object]],
-    ) -> Findings:
+    async def run(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""
-        findings = Findings()
         await self._port.check_account()
+        return await self._agree(book_fills, book_funding, self._involved())
+
+    async def check(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
+        """The same for what the book holds now; for want of a gap the other symbols' trades are not asked for."""
+        symbols = sorted({row.request.symbol for row in self._book.orders.values()})
+        return await self._agree(book_fills, book_funding, symbols)
+
+    async def _agree(self, book_fills: BookFills, book_funding: BookFunding, symbols: Sequence[str]) -> Findings:
+        findings = Findings()
         on_venue = {report.client_id: report for report in await self._port.open_orders()}
         for client_id in on_venue:
             await self.recall(client_id)
-        strays = self._report_foreign(on_venue.values(), findings)
+        self._report_foreign(on_venue.values(), findings)
         for row in [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]:
             await self._settle(row, on_venue.get(row.client_id))
-        for symbol in self._involved():
+        for symbol in symbols:
             await book_fills(await self.missing_fills(symbol))
         await book_funding()
         await self._mark_synced()
-        findings.disagreement = await self._compare(book_fills)
-        if strays:  # another instance with our prefix, or a lost database: no hand may touch them but a person's
-            findings.disagreement += f" orders with our prefix that the database does not know: {', '.join(strays)}"
+        findings.differences = await self._compare(book_fills)
         return findings
 
     async def look_up(self, row: OrderRow) -> list[OrderReport]:
@@ -168,6 +201,17 @@ class Reconciler:
             if report.book is Book.REGULAR:
                 self._venue_ids[report.venue_id] = report.client_id
         return reports
+
+    async def not_standing(self, rows: Sequence[OrderRow], *, one_by_one: bool) -> list[OrderRow]:
+        """Those conditional orders that the venue does not show as waiting for their trigger."""
+        if one_by_one:
+            reports = [await self._port.find(row.request.symbol, row.client_id, Book.ALGO) for row in rows]
+        else:
+            reports = list(await self._port.open_orders())
+        standing = {
+            r.client_id for r in reports if r is not None and r.book is Book.ALGO and r.status is VenueStatus.NEW
+        }
+        return [row for row in rows if row.client_id not in standing]
 
     async def missing_fills(self, symbol: str) -> list[Fill]:
         """The symbol's executions that are not booked yet, with their client ids where they are ours."""
@@ -214,43 +258,40 @@ class Reconciler:
             reports = await self.look_up(row)
         for found in reports:
             self._book.apply_report(found)
-        if not reports and row.state in LIVE:
+        young = row.state is OrderState.WORKING and self._clock.now() - row.updated_at < UNSEEN_MS
+        if not reports and row.state in LIVE and not young:
             self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
 
-    def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> list[str]:
-        """Orders of others become events; returns the ids that look ours and are not in the database."""
-        strays = []
+    def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
+        """Orders of others become events; those that look ours and are in no row are strays."""
         for report in reports:
             if not self._book.ours(report.client_id):
+                findings.foreign_conditional += report.book is Book.ALGO
                 findings.events.append(_event("foreign_order", report))
             elif report.client_id not in self._book.orders:
-                strays.append(report.client_id)
-        return strays
+                findings.strays.append(report.client_id)
 
     def _involved(self) -> list[str]:
         return sorted({*self._symbols, *(row.request.symbol for row in self._book.orders.values())})
 
-    async def _compare(self, book_fills: Callable[[Sequence[Fill]], Awaitable[None]]) -> str:
-        """Our net position beside the venue's; empty where they agree. Executions may still be on their way."""
-        differences: list[str] = []
-        for check in range(CHECKS):
-            if check:
-                await anyio.sleep(LAG_SECONDS)
-                for symbol in self._involved():
-                    await book_fills(await self.missing_fills(symbol))
-            differences = await self.differences()
+    async def _compare(self, book_fills: BookFills) -> dict[str, Difference]:
+        """Our net positions beside the venue's. Executions may still be on their way."""
+        differences = await self._differences()
+        for _ in range(CHECKS - 1):
             if not differences:
-                return ""
-        return "; ".join(differences)
+                break
+            await anyio.sleep(LAG_SECONDS)
+            for symbol in differences:
+                await book_fills(await self.missing_fills(symbol))
+            differences = await self._differences()
+        return differences
 
-    async def differences(self) -> list[str]:
-        """The symbols whose net position is another at the venue than in the book, in words."""
+    async def _differences(self) -> dict[str, Difference]:
         at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
-        return [
-            f"{symbol}: ours {self._book.net(symbol)}, venue {at_venue.get(symbol, Decimal(0))}"
-            for symbol in self._involved()
-            if self._book.net(symbol) != at_venue.get(symbol, Decimal(0))
-        ]
+        both = {
+            symbol: Difference(self._book.net(symbol), at_venue.get(symbol, Decimal(0))) for symbol in self._involved()
+        }
+        return {symbol: difference for symbol, difference in both.items() if difference.ours != difference.venue}
 
 
 def _event(name: str, report: OrderReport) -> BotEvent:

@@ -17,8 +17,9 @@ from bot.venue import Book, OrderReport, OrderRow, OrderState
 
 RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
 RECHECK_MS = 5 * SECOND_MS
-RECONCILE, COVER, FUNDING, LOOK = "reconcile", "cover", "funding", "look"  # keys of the recheck times, no client ids
-KEYS = frozenset({RECONCILE, COVER, FUNDING, LOOK})
+# keys of the recheck times, no client ids
+RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
 
 
 class Sent(enum.Enum):
@@ -49,6 +50,11 @@ class Sender:
 
     def recheck(self, key: str, after_ms: int) -> None:
         self.recheck_at[key] = self._clock.now() + after_ms
+
+    def recheck_within(self, key: str, after_ms: int) -> None:
+        """Ask again then, or earlier where that is planned already."""
+        at = self._clock.now() + after_ms
+        self.recheck_at[key] = min(at, self.recheck_at.get(key, at))
 
     def next_recheck(self) -> int | None:
         """When something has to be asked again; what triggered is, until its child order has ended."""

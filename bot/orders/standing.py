@@ -14,6 +14,7 @@ AUTOMATIC = frozenset(
         "user_stream_lost",
         "venue_disagrees",
         "database_away",
+        "flattening",
         "clock",
     }
 )

@@ -54,13 +54,25 @@ class Tending:
             for position in positions:
                 self._cover.withdraw(position)
         rows = await self._protection.cover(positions, new, fills, funding)
-        surplus = [row for position in positions for row in self._cover.surplus(position)]
-        for row in {row.client_id: row for row in [*drop, *surplus]}.values():
-            await self._sender.cancel(row)
-        if rows or drop or surplus:
+        canceled = await self._cancel(positions, drop)
+        if rows or canceled:
             await self._protection.commit(positions)
         for position in positions:
             self.announce(position)
+
+    async def _cancel(self, positions: Sequence[Position], drop: Sequence[OrderRow]) -> set[str]:
+        """Each once; where an entry is gone, its stop has no use any more either."""
+        canceled: set[str] = set()
+        unwanted = {row.client_id: row for row in [*drop, *self._surplus(positions)]}
+        while unwanted:
+            for row in unwanted.values():
+                await self._sender.cancel(row)
+            canceled |= unwanted.keys()
+            unwanted = {r.client_id: r for r in self._surplus(positions) if r.client_id not in canceled}
+        return canceled
+
+    def _surplus(self, positions: Sequence[Position]) -> list[OrderRow]:
+        return [row for position in positions for row in self._cover.surplus(position)]
 
     def announce(self, position: Position) -> None:
         self._news.publish(PositionChanged(msgspec.structs.replace(position)))

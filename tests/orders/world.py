@@ -10,12 +10,23 @@ import trio.testing
 from bot.clock import HOUR_MS, ReplayClock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.matching import Engine, Settings
-from bot.exchange.paper import PaperTrading
-from bot.messages import BotEvent, EntryIntent, ExitPlan, Position, Side, SignalOutcome
+from bot.exchange.paper import PaperTrading, user_events
+from bot.messages import BotEvent, EntryIntent, ExitPlan, Position, PositionStatus, Side, SignalOutcome
 from bot.orders.book import PositionBook
 from bot.orders.desk import Desk, DeskMessage
+from bot.orders.states import LIVE
 from bot.streams import Activity, Overflow, Stream
-from bot.venue import Book, Fill, FundingPaid, Instrument, OrderReport, OrderRequest, UserStreamUp, VenuePosition
+from bot.venue import (
+    Book,
+    Fill,
+    FundingPaid,
+    Instrument,
+    OrderReport,
+    OrderRequest,
+    UserEvent,
+    UserStreamUp,
+    VenuePosition,
+)
 from tests.orders.memory_store import MemoryStore
 
 D = Decimal
@@ -49,6 +60,13 @@ class FaultyTrading(PaperTrading):
         self.cancels = 0
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
+        self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
+
+    def flush(self) -> None:
+        for event in self.engine.take_events():
+            frame = user_events(event)
+            for told in self.through(frame) if frame else []:
+                self._publish(told)
 
     async def place(self, request: OrderRequest) -> OrderReport:
         end = request.client_id.rsplit("-", 1)[1]
@@ -217,6 +235,23 @@ class World:
 
     def outcome(self, signal_id: str = "sig1") -> SignalOutcome:
         return [n for n in self.news if isinstance(n, SignalOutcome) and n.signal_id == signal_id][-1]
+
+
+def agrees(world: World, desk: Desk) -> bool:
+    """Wallet, net, order states and cover are the venue's, and every live order has an owner that needs it."""
+    open_ids = {o.client_id for o in world.engine.orders.values() if o.is_open}
+    open_ids |= {a.client_id for a in world.engine.algos.values() if a.is_open}
+    live_rows = {row.client_id for row in world.store.orders.values() if row.state in LIVE}
+    held = [p for p in world.store.positions.values() if p.status is not PositionStatus.CLOSED]
+    owned = {row.client_id for row in world.store.orders.values() if row.position_id in {p.position_id for p in held}}
+    covered = sum((quantity for quantity, _ in world.stops()), D(0))
+    net = sum((p.open_quantity * p.side.sign for p in held), D(0))
+    return (
+        same_account(world, desk)
+        and net == world.net() == desk.book.net("BTCUSDT")
+        and open_ids == live_rows <= owned
+        and covered >= abs(net)
+    )
 
 
 def same_account(world: World, desk: Desk) -> bool:

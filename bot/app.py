@@ -2,8 +2,9 @@
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -22,6 +23,8 @@ from bot.forecast.forecaster import ForecastActor
 from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
 from bot.hookspecs import Recent
+from bot.journal.durable import Outage
+from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
@@ -29,9 +32,12 @@ from bot.market.listing import Listing
 from bot.messages import (
     BalanceChanged,
     BotEvent,
+    Flatten,
     GuardState,
     Progress,
     Severity,
+    StandingOrder,
+    StandingReleased,
     TradingState,
 )
 from bot.metrics import Metrics
@@ -53,6 +59,7 @@ from bot.venue import Instrument, InstrumentsChanged
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
+FLATTEN_SECONDS = 60
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 
 
@@ -66,6 +73,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     store: OrderStore
     guards: GuardStore
     records: Ledgers
+    hold_database: Callable[[Callable[[Outage], None]], Coroutine[Any, Any, None]]  # brings it back when it goes away
+    words: Words
+    flatten: bool = False  # when stopped, close everything
     audit: AuditStore
     recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
@@ -89,6 +99,7 @@ class Session:
         self.dispatch = Dispatch(self.streams, parts.show, parts.watch)
         self.check = LedgerCheck()
         self.interrupted = False
+        self.flattened = False
 
     async def trade(self, venue: Venue) -> None:
         """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
@@ -103,12 +114,15 @@ class Session:
                 self.interrupted = await _until_signal(market)
                 if venue.replay is not None and not self.interrupted:
                     await self._audit_the_end()
+                if self._parts.flatten and self.interrupted:
+                    await self._flatten()
                 self.dispatch.event(self._stopped())
                 actors.cancel_scope.cancel()
             keepers.cancel_scope.cancel()
 
     def _start_keepers(self, group: TaskGroup) -> None:
         group.start_soon(JournalWriter(self.streams.journal, self._parts.records).run)
+        group.start_soon(self._parts.hold_database, self._on_outage)
         group.start_soon(HistoryWriter(BarHistory(self._parts.bars), self.streams.history).run)
         group.start_soon(self._parts.view.run)
 
@@ -125,9 +139,17 @@ class Session:
         await group.start(self._make_auditor(venue).run)
         await group.start(self._make_feed(venue).run)
         group.start_soon(self._follow_account, venue)
+        group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
         self.dispatch.event(self._started(venue))
+
+    async def _flatten(self) -> None:
+        self.flattened = True
+        flatten = Flatten(by="shutdown", within_ms=FLATTEN_SECONDS * SECOND_MS)
+        self.streams.desk.send_nowait(flatten)
+        with anyio.move_on_after(FLATTEN_SECONDS + 5):
+            await flatten.done.wait()
 
     async def _audit_the_end(self) -> None:
         await self.activity.wait_quiet()
@@ -270,6 +292,17 @@ class Session:
             async for event in events:
                 self.dispatch.keep_up(event.at)
                 await self.streams.desk.send(event)
+
+    def _on_outage(self, outage: Outage) -> None:
+        reason = "database_away"
+        self._parts.metrics.database_away.set(outage.away)
+        if outage.away:
+            order = StandingOrder(state=TradingState.REDUCING, reason=reason, by="database", detail=outage.why)
+            self.streams.desk.send_nowait(order)
+            self.dispatch.event(self._told(reason, Severity.ERROR, why=outage.why))
+        else:
+            self.streams.desk.send_nowait(StandingReleased(reason=reason, by="database"))
+            self.dispatch.event(self._told("database_back", Severity.WARNING, records=outage.records))
 
     # -- time
 

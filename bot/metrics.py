@@ -50,6 +50,7 @@ class Metrics:
         self.equity_read_at = Gauge(
             "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
         )
+        self.database_away = Gauge("database_away", "1: what is written waits in the spool", registry=registry)
         self.clock_offset = Gauge(
             "clock_offset_seconds", "What is added to the machine's clock for the venue's", registry=registry
         )

@@ -7,7 +7,7 @@ rows. A lane that has spooled goes on spooling until all of it was written, so t
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -164,10 +164,12 @@ class DurableRecords:
             self._day_due = None
 
 
-class OutageTold(Protocol):
-    """Hears that the database went away, and that it is back with so many records written late. Does not block."""
+class Outage(msgspec.Struct, frozen=True):
+    """The database went away, or is back."""
 
-    def __call__(self, *, away: bool, why: str, records: int) -> None: ...
+    away: bool
+    why: str = ""
+    records: int = 0  # that had waited and are written now
 
 
 class Durable:
@@ -192,12 +194,11 @@ class Durable:
         self.records.begin_after(await self._records.last_batch())
         return count
 
-    async def run(self, told: OutageTold) -> None:
+    async def run(self, tell: Callable[[Outage], None]) -> None:
         while True:
             await self._database.wait_gone()
-            told(away=True, why=self._database.away_because, records=0)
-            count = await self._bring_back()
-            told(away=False, why="", records=count)
+            tell(Outage(away=True, why=self._database.away_because))
+            tell(Outage(away=False, records=await self._bring_back()))
 
     async def _bring_back(self) -> int:
         count = 0

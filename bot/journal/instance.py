@@ -118,10 +118,20 @@ class InstanceLock:
             if await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
                 return
             await anyio.sleep(0.05)
-        unsigned = key % 2**64
-        holder = await connection.fetchrow(_HOLDER, unsigned >> 32, unsigned & 0xFFFFFFFF)
+        holder = await connection.fetchrow(_HOLDER, *_halves(key))
         who = "" if holder is None else f" ({holder['application_name'] or 'unnamed'}, {holder['address'] or 'local'})"
         raise OperatorError(f"{self._address.named}: another bot{who} is running {what}")
+
+
+async def is_held(pool: "asyncpg.Pool") -> bool:
+    """Whether a bot runs on this database now."""
+    return await pool.fetchrow(_HOLDER, *_halves(INSTANCE_LOCK)) is not None
+
+
+def _halves(key: int) -> tuple[int, int]:
+    """As pg_locks shows the key of an advisory lock."""
+    unsigned = key % 2**64
+    return unsigned >> 32, unsigned & 0xFFFFFFFF
 
 
 @contextlib.contextmanager

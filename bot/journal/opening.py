@@ -1,7 +1,7 @@
 """The bot's own way into the journal: alone, with its spool emptied, and able to outlive the database for a while."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -10,7 +10,7 @@ import msgspec
 from bot.config import JournalTable
 from bot.journal.connection import POOL_SIZE, server
 from bot.journal.database import Database
-from bot.journal.durable import Durable, OutageTold, open_durable
+from bot.journal.durable import Durable, Outage, open_durable
 from bot.journal.instance import InstanceLock, held, only_bot_of
 from bot.journal.migrations import migrate
 
@@ -22,11 +22,11 @@ class Journal(msgspec.Struct, frozen=True):
     durable: Durable
     lock: InstanceLock
 
-    async def run(self, told: OutageTold) -> None:
+    async def run(self, tell: Callable[[Outage], None]) -> None:
         """Watch the connection, and bring the database back each time it went away."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.lock.watch, self.database)
-            await self.durable.run(told)
+            await self.durable.run(tell)
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from bot.errors import DatabaseAway, OperatorError
 from bot.journal import embedded
 from bot.journal.connection import Address
 from bot.journal.database import Patient
+from bot.journal.durable import Outage
 from bot.journal.embedded import Place
 from bot.journal.instance import InstanceLock, account_lock
 from bot.journal.opening import Journal, open_for_bot
@@ -42,9 +43,9 @@ class Bot:
         self.store, self.records = journal.durable.store, journal.durable.records
         self.told: list[tuple[bool, int]] = []
 
-    def hear(self, *, away: bool, why: str, records: int) -> None:
-        assert away == bool(why)
-        self.told.append((away, records))
+    def hear(self, outage: Outage) -> None:
+        assert outage.away == bool(outage.why)
+        self.told.append((outage.away, outage.records))
 
     @property
     def back(self) -> bool:

@@ -101,7 +101,7 @@ class Checks:
             return  # looked at again; want of an answer says nothing
         for row in missing:
             self._news.tell("stop_not_standing", Severity.WARNING, client_id=row.client_id)
-            if await self._sender.ask(row, last_time=True):
+            if await self._sender.ask(row):
                 await self._intake.pull(row.request.symbol)
             await self._tending.tend([self._book.positions[row.position_id]])
 
@@ -123,6 +123,9 @@ class Checks:
                 del findings.differences[symbol]
                 await self._tending.tend(closed)
         await self._tending.tend(list(self._book.positions.values()))  # closed ones too: a leg of theirs may still live
+        for row in findings.orphans:
+            self._news.tell("orphan_order", Severity.WARNING, client_id=row.client_id, state=row.state)
+            await self._sender.cancel(row)
         if not findings.differences:
             await self._strangers.forget_all()
         if findings.disagreement:

@@ -315,6 +315,6 @@ class Desk:
             now = self._clock.now()
             await self._tending.tend([p for p in self.book.open_positions() if self._cover.lacking(p, now)])
         elif (row := self.book.orders.get(key)) is not None and row.state in LIVE:
-            if await self._sender.ask(row, last_time=True):
+            if await self._sender.ask(row):
                 await self._intake.pull(row.request.symbol)
             await self._tending.tend([self.book.positions[row.position_id]])

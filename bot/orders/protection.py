@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import anyio
-
 from bot.clock import MINUTE_MS, SECOND_MS, Clock
 from bot.messages import Position, PositionStatus, Severity
 from bot.orders.book import PositionBook
@@ -16,9 +14,10 @@ from bot.orders.store import AttributedFill, OrderStore
 from bot.venue import FundingPaid, Leg, OrderRow
 
 ATTEMPTS = 4
+NOT_SEEN_MS = 1_500  # how long the venue may not know of a position after its fill
 WOULD_TRIGGER_AT_ONCE = "-2021"
 POSITION_NOT_SEEN = ("-2022", "-4118")  # right after its fill the venue may not know of the position yet
-SEEN_AFTER_S = (0.3, 1.0)  # real time, before each further attempt
+SEEN_AFTER_MS = 300
 
 
 class Protection:
@@ -42,6 +41,7 @@ class Protection:
         self._news = news
         self._clock = clock
         self._unprotected: set[str] = set()  # positions that were told of
+        self._not_seen: dict[str, int] = {}  # positions that the venue does not know of yet, and since when
 
     async def cover(
         self,
@@ -60,14 +60,14 @@ class Protection:
         sent: list[OrderRow] = []
         for attempt in range(ATTEMPTS):
             if attempt:
-                rows = self._lacking(positions)
+                rows = self._lacking([p for p in positions if p.position_id not in self._not_seen])
                 if not rows:
                     break
                 await self.commit(positions)
             answers = [(row, await self._sender.send(row)) for row in rows]
             sent += rows
             for row in [row for row, answer in answers if answer is Sent.REFUSED]:
-                await self._after_refusal(row, attempt)
+                self._after_refusal(row)
             if any(answer is Sent.AWAY for _, answer in answers):
                 break
         for row in entries:
@@ -100,7 +100,7 @@ class Protection:
         self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), why)
         self._news.tell("entry_not_sent", Severity.WARNING, client_id=row.client_id, symbol=position.symbol, why=why)
 
-    async def _after_refusal(self, row: OrderRow, attempt: int) -> None:
+    def _after_refusal(self, row: OrderRow) -> None:
         """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
         position = self._book.positions[row.position_id]
         code = row.reason.partition(":")[0]
@@ -112,8 +112,6 @@ class Protection:
             self._after_refused_arming(position, code)
         elif position.status is not PositionStatus.OPEN:
             return
-        elif code in POSITION_NOT_SEEN and attempt < len(SEEN_AFTER_S):
-            await anyio.sleep(SEEN_AFTER_S[attempt])
         elif code != WOULD_TRIGGER_AT_ONCE and self._cover.settle_for_less(position, row.leg):
             self._news.tell(
                 "cover_refused",
@@ -122,11 +120,17 @@ class Protection:
                 leg=str(row.leg),
                 error=row.reason,
             )
+        elif code in POSITION_NOT_SEEN and self._may_become_seen(position):
+            self._sender.recheck_within(COVER, SEEN_AFTER_MS)
         else:
             passed = code == WOULD_TRIGGER_AT_ONCE
             stop_reason = (position.stop_reason or "stop_loss") if passed else "unprotected"
             position.status = PositionStatus.CLOSING  # the next round of cover sends the market exit
             position.exit_reason = "target" if passed and row.leg is Leg.TARGET else stop_reason
+
+    def _may_become_seen(self, position: Position) -> bool:
+        now = self._clock.now()
+        return now - self._not_seen.setdefault(position.position_id, now) < NOT_SEEN_MS
 
     def _after_refused_arming(self, position: Position, code: str) -> None:
         """A venue that takes no reduce-only order while flat gets none any more: stops then come with the fill.
@@ -147,7 +151,9 @@ class Protection:
         for position in positions:
             lacking = [leg for leg, _ in self._cover.lacking(position, now)]
             if lacking:
-                self._sender.recheck(COVER, SECOND_MS)
+                self._sender.recheck_within(COVER, SECOND_MS)
+            else:
+                self._not_seen.pop(position.position_id, None)
             bare = position.open_quantity > 0 and not self._book.legs(position.position_id, Leg.STOP, live=True)
             if not lacking or not bare:
                 self._unprotected.discard(position.position_id)

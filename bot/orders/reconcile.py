@@ -1,6 +1,6 @@
 """Bringing book, ledger and venue to one account of what happened: at start, and whenever the user stream was away."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import anyio
@@ -48,6 +48,7 @@ class Findings(msgspec.Struct):
     events: list[BotEvent] = []
     differences: dict[str, Difference] = {}  # by symbol
     strays: list[str] = []  # client ids with our prefix that the database does not know
+    orphans: list[OrderRow] = []  # orders that have ended by our book and are open at the venue
     foreign_conditional: int = 0  # conditional orders of others
 
     @property
@@ -179,8 +180,9 @@ class Reconciler:
         for client_id in on_venue:
             await self.recall(client_id)
         self._report_foreign(on_venue.values(), findings)
-        for row in [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]:
-            await self._settle(row, on_venue.get(row.client_id))
+        rows = [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]
+        await self._settle(rows, on_venue)
+        findings.orphans = [row for row in rows if row.client_id in on_venue and row.state not in LIVE]
         for symbol in symbols:
             await book_fills(await self.missing_fills(symbol))
         await book_funding()
@@ -248,19 +250,27 @@ class Reconciler:
         self._seen_income = {key: at for key, at in self._seen_income.items() if at >= self._funding_since}
         return missing
 
-    async def _settle(self, row: OrderRow, report: OrderReport | None) -> None:
-        if report is not None and row.state is not OrderState.TRIGGERED:
-            self._book.apply_report(report)
-            return
-        reports = await self.look_up(row)
-        if not reports:
+    async def _settle(self, rows: Sequence[OrderRow], on_venue: Mapping[str, OrderReport]) -> None:
+        """Move each order by the venue's word; what it does not know is missing, once lag is ruled out."""
+        unknown = []
+        for row in rows:
+            report = on_venue.get(row.client_id)
+            if report is not None and row.state is not OrderState.TRIGGERED:
+                self._book.apply_report(report)
+            elif not await self._found(row):
+                unknown.append(row)
+        if unknown:
             await anyio.sleep(LAG_SECONDS)
-            reports = await self.look_up(row)
-        for found in reports:
-            self._book.apply_report(found)
-        young = row.state is OrderState.WORKING and self._clock.now() - row.updated_at < UNSEEN_MS
-        if not reports and row.state in LIVE and not young:
-            self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+        for row in unknown:
+            young = row.state is OrderState.WORKING and self._clock.now() - row.updated_at < UNSEEN_MS
+            if not await self._found(row) and row.state in LIVE and not young:
+                self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+
+    async def _found(self, row: OrderRow) -> bool:
+        reports = await self.look_up(row)
+        for report in reports:
+            self._book.apply_report(report)
+        return bool(reports)
 
     def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
         """Orders of others become events; those that look ours and are in no row are strays."""

@@ -3,8 +3,6 @@
 import enum
 from collections.abc import Sequence
 
-import anyio
-
 from bot.clock import SECOND_MS, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
@@ -15,8 +13,10 @@ from bot.orders.reconcile import Reconciler
 from bot.orders.states import LIVE, OrderEvent
 from bot.venue import Book, OrderReport, OrderRow, OrderState
 
-RESOLVE_DELAYS_S = (0.0, 0.2, 0.5, 1.0)  # real time: how long a lost answer may take to become visible
+SOON_MS = (200, 500, SECOND_MS)  # between the questions for an order that the venue does not show
+STUCK_MS = 4 * SECOND_MS  # a trigger that has made no order by then will make none
 RECHECK_MS = 5 * SECOND_MS
+DUPLICATE_CLIENT_ID = -4116
 # keys of the recheck times, no client ids
 RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
 KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
@@ -46,6 +46,7 @@ class Sender:
         self._reconciler = reconciler
         self._clock = clock
         self._news = news
+        self._unseen: dict[str, int] = {}  # by client id: how often in a row the venue did not know an order
         self.recheck_at: dict[str, int] = {}  # by client id or key: when to ask again
 
     def recheck(self, key: str, after_ms: int) -> None:
@@ -61,6 +62,7 @@ class Sender:
         live = {row.client_id: row.state for row in self._book.live_orders()}
         for client_id in [key for key in self.recheck_at if key not in live and key not in KEYS]:
             del self.recheck_at[client_id]
+            self._unseen.pop(client_id, None)
         for client_id, state in live.items():
             if state is OrderState.TRIGGERED:
                 self.recheck_at.setdefault(client_id, self._clock.now() + RECHECK_MS)
@@ -71,6 +73,10 @@ class Sender:
         try:
             report = await self._port.place(row.request)
         except VenueRejected as error:
+            if error.code == DUPLICATE_CLIENT_ID:  # it is there: an earlier try arrived
+                self._book.apply_event(row, OrderEvent.UNKNOWN, now(), str(error))
+                await self.ask(row)
+                return Sent.HANDLED
             self._book.apply_event(row, OrderEvent.REFUSED, now(), str(error))
             self._news.tell("order_rejected", Severity.WARNING, client_id=row.client_id, leg=row.leg, error=str(error))
             return Sent.REFUSED
@@ -101,42 +107,41 @@ class Sender:
             await self.ask(row)
         else:
             self._book.apply_report(report)
-        if row.state in LIVE:
-            self.recheck(row.client_id, RECHECK_MS)
+        if row.state in LIVE:  # asked again, or canceled again, before long
+            self.recheck_at.setdefault(row.client_id, self._clock.now() + RECHECK_MS)
 
-    async def ask(self, row: OrderRow, last_time: bool = False) -> bool:
+    async def ask(self, row: OrderRow) -> bool:
         """Settle an order by asking for it; True where the venue counts executions that are not booked.
 
-        Only an answer says that an order is missing, never the want of one. A reduce-only order that nobody ever saw
-        may be held for missing at once, because a second one cannot open anything.
+        Only an answer says that an order is missing, never the want of one, and only after several: a new order may
+        become visible late. Reduce-only orders are given up sooner, because a second one cannot open anything.
         """
-        answered = False
-        for delay in RESOLVE_DELAYS_S:
-            await anyio.sleep(delay)
-            try:
-                reports = await self._reconciler.look_up(row)
-            except (VenueUnavailable, VenueRejected):
-                if last_time:
-                    break  # asked again before long; many of these in an outage must not hold up the desk
-                continue
-            answered = True
-            for report in reports:
-                self._book.apply_report(report)
-            if reports:
-                return self._judge(row, reports, last_time)
-        never_seen = row.state in (OrderState.INTENDED, OrderState.UNRESOLVED)
-        if answered and (last_time or never_seen and row.request.reduce_only):
-            self._book.apply_event(row, OrderEvent.MISSING, self._clock.now(), "never arrived")
-        else:
+        try:
+            reports = await self._reconciler.look_up(row)
+        except (VenueUnavailable, VenueRejected):
             self.recheck(row.client_id, SECOND_MS if row.request.reduce_only else RECHECK_MS)
+            return False
+        for report in reports:
+            self._book.apply_report(report)
+        if reports:
+            self._unseen.pop(row.client_id, None)
+            return self._judge(row, reports)
+        pauses = SOON_MS if row.request.reduce_only else (*SOON_MS, RECHECK_MS)
+        times = self._unseen.pop(row.client_id, 0)
+        if times >= len(pauses):
+            self._book.apply_event(row, OrderEvent.MISSING, self._clock.now(), "never arrived")
+        elif row.state in LIVE:
+            self._unseen[row.client_id] = times + 1
+            self.recheck(row.client_id, pauses[times])
         return False
 
-    def _judge(self, row: OrderRow, reports: Sequence[OrderReport], last_time: bool) -> bool:
+    def _judge(self, row: OrderRow, reports: Sequence[OrderReport]) -> bool:
         """Whether executions are missing; a trigger that made no child order is held for refused in the end."""
         if any(report.filled > row.filled for report in reports):
             self.recheck(row.client_id, RECHECK_MS)
             return True
-        if last_time and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):
+        stuck = self._clock.now() - row.updated_at >= STUCK_MS
+        if stuck and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):
             self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "no order came of the trigger")
             self._news.tell("trigger_stuck", Severity.ERROR, client_id=row.client_id)
         return False

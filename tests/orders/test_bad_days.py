@@ -5,6 +5,7 @@ from typing import cast
 
 import msgspec
 import pytest
+import trio
 import trio.testing
 
 from bot.exchange.matching import Algo, NewOrder
@@ -342,8 +343,7 @@ async def test_a_symbol_that_is_added_later_starts_from_its_present_and_not_from
 
 
 async def test_a_user_stream_that_goes_deaf_without_a_word_is_found_out_by_the_positions() -> None:
-    world = World()
-    world.check_ms = 60_000
+    world = World(check_ms=60_000)
     async with world.trading() as desk:
         await world.enter()
         world.deaf = True
@@ -351,4 +351,21 @@ async def test_a_user_stream_that_goes_deaf_without_a_word_is_found_out_by_the_p
         await world.wait(61)
         assert world.stops() == [(D("0.010"), D("48902.0"))]
         assert "unheard_executions" in world.events()
+        assert same_account(world, desk)
+
+
+async def test_what_the_venue_refuses_on_one_position_does_not_hold_up_the_cover_of_another() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await opened(world)
+        await world.enter("sig2", "49840.0")
+        world.port.refuse |= {f"s{n}": -2022 for n in range(1, 9)}
+        began = trio.current_time()
+        await world.tell(StopMove("sig1", 49_700.0, "trailing_stop", world.clock.now()))
+        world.port.refuse.clear()
+        world.move(49_830)
+        await world.quiet()
+        assert trio.current_time() - began < 0.1
+        assert len(world.stops()) == 2
+        assert world.position().stop_price == D("48902.0")
         assert same_account(world, desk)

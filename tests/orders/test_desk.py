@@ -109,6 +109,7 @@ async def test_a_stop_whose_answer_is_lost_stands_on_the_venue_all_the_same(lost
         await world.enter()
         world.move(49_850)
         await world.quiet()
+        await world.wait(0 if lost == "after" else 4)  # never sent again before the venue has said that it is missing
         assert world.stops() == [(D("0.010"), D("48902.0"))]
 
 

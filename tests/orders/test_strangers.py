@@ -103,8 +103,7 @@ async def test_auto_deleveraging_takes_from_the_oldest_and_trading_goes_on() -> 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "unheard"])
 async def test_what_a_person_closes_is_closed_and_the_bot_goes_on(told: bool) -> None:
-    world = World()
-    world.check_ms = 10_000
+    world = World(check_ms=10_000)
     async with world.trading() as desk:
         await two_open(world)
         by_hand(world, "SELL", "0.015", told=told)

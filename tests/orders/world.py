@@ -125,7 +125,7 @@ class FaultyTrading(PaperTrading):
 class World:
     """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
 
-    def __init__(self, *, arms: bool = False, settings: Settings = CALM) -> None:
+    def __init__(self, *, arms: bool = False, settings: Settings = CALM, check_ms: int | None = None) -> None:
         self.arms = arms
         self.clock = ReplayClock(START)
         self.engine = Engine({"BTCUSDT": BTC}, D(10_000), settings)
@@ -133,9 +133,10 @@ class World:
         self.activity = Activity()
         self.news: list[object] = []
         self.inbox: Stream[DeskMessage] | None = None
+        self.desk: Desk | None = None
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
-        self.check_ms: int | None = None
+        self.check_ms = check_ms
         self.move(50_000)
 
     def _tell_desk(self, event: object) -> None:
@@ -159,7 +160,7 @@ class World:
     async def trading(self) -> AsyncIterator[Desk]:
         """A desk that has reconciled; leaving the block kills it wherever it is."""
         self.inbox = Stream("desk", 1_000, Overflow.HALT, self.activity)
-        desk = Desk(
+        desk = self.desk = Desk(
             self.inbox,
             self.news.append,
             self.port,
@@ -176,7 +177,7 @@ class World:
             await self.quiet()
             yield desk
             group.cancel_scope.cancel()
-        self.inbox = None
+        self.inbox = self.desk = None
         self.activity = Activity()
 
     async def quiet(self) -> None:

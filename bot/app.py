@@ -185,6 +185,7 @@ class Session:
             parts.symbols,
             check_ms=table.check_seconds * SECOND_MS if venue.replay is None else None,  # lockstep loses no frame
             arms=table.prearm_stops,
+            countdown_ms=table.dead_man_seconds * SECOND_MS if venue.replay is None else 0,  # its time waits for us
             metrics=parts.metrics,
         )
 

@@ -26,6 +26,7 @@ from bot.metrics import Metrics
 from bot.orders.book import PositionBook
 from bot.orders.checks import Checks
 from bot.orders.cover import Cover
+from bot.orders.dead_man import DeadMan
 from bot.orders.gate import Gate
 from bot.orders.intake import Intake
 from bot.orders.ledger import Ledger
@@ -65,7 +66,8 @@ class Desk:
 
     `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
     lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
-    `arms`: a resting entry gets its stop before it is sent.
+    `arms`: a resting entry gets its stop before it is sent. `countdown_ms`: the venue cancels resting entries when it
+    has not heard of us for so long; 0: it does not.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Desk:
         *,
         check_ms: int | None = None,
         arms: bool = False,
+        countdown_ms: int = 0,
         metrics: Metrics | None = None,
     ) -> None:
         self._inbox = inbox
@@ -102,6 +105,7 @@ class Desk:
         self._checks = Checks(
             book, self._reconciler, sender, self._tending, self._intake, strangers, gate, cover, news, clock
         )
+        self._dead_man = DeadMan(port, book, sender, news, clock, countdown_ms)
         self._unchecked = False  # something was open since the last check
         self._flatten: Flatten | None = None
 
@@ -122,6 +126,7 @@ class Desk:
                 await self._handle(message)
                 await self._face_surprises()
                 await self._push_flatten()
+                await self._dead_man.tend()
                 self._set_alarm()
             group.cancel_scope.cancel()
 

@@ -19,7 +19,8 @@ RECHECK_MS = 5 * SECOND_MS
 DUPLICATE_CLIENT_ID = -4116
 # keys of the recheck times, no client ids
 RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
-KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN})
+DEAD_MAN = "dead_man"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN, DEAD_MAN})
 
 
 class Sent(enum.Enum):

@@ -89,10 +89,10 @@ class InstanceLock:
                 await connection.fetchval(_END_SESSION, self._last_session, FENCE_MS, self._name)
                 for key, what in self._keys.items():
                     await self._take(connection, key, what)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection, self._last_session = connection, connection.get_server_pid()
+            self._connection, self._last_session = connection, connection.get_server_pid()
+        finally:
+            if self._connection is not connection:
+                connection.terminate()
 
     async def watch(self, database: Database) -> None:
         """Tell `database` when the connection is lost: without the locks nothing may be written there."""

@@ -26,6 +26,7 @@ from bot.hookspecs import Recent
 from bot.journal.durable import Outage
 from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
+from bot.market.canary import Canary
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
 from bot.market.listing import Listing
@@ -142,6 +143,7 @@ class Session:
         group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
+            group.start_soon(self._make_canary(venue).run)
         self.dispatch.event(self._started(venue))
 
     async def _flatten(self) -> None:
@@ -285,6 +287,10 @@ class Session:
             await variants.send(changed)
 
         return Listing(venue.market, venue.clock, instruments, LISTING_MS, send, self.dispatch.event, desk.send_nowait)
+
+    def _make_canary(self, venue: Venue) -> Canary:
+        symbol = self._parts.symbols[0]
+        return Canary(venue.market, venue.trading, venue.heard, symbol, venue.clock, self.dispatch.event)
 
     # -- what flows where
 

@@ -1,7 +1,7 @@
 """A venue by its name: replay, demo or live, each with its clock, its ports and what it costs to end it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 
 import aiohttp
@@ -67,6 +67,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     market: MarketPort
     user: UserPort
     trading: TradingPort
+    heard: Mapping[str, int] = {}  # how many messages of each market stream have come
     replay: Replay | None = None
 
 
@@ -105,7 +106,7 @@ async def open_venue(
             async with anyio.create_task_group() as group:
                 group.start_soon(keeper.run)
                 group.start_soon(silence.run)
-                yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading)
+                yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading, heard=feed.heard)
                 group.cancel_scope.cancel()
 
 

@@ -35,7 +35,7 @@ from bot.exchange.frames import (
 from bot.exchange.port import MarketEvent
 from bot.exchange.rest import Endpoints, Rest
 from bot.exchange.wire import INTERVAL_NAME
-from bot.messages import Bar, BotEvent, PriceChanged, Severity
+from bot.messages import Bar, BotEvent, MarkChanged, PriceChanged, Severity
 from bot.streams import Activity
 from bot.venue import Instrument, UserEvent, UserStreamLost, UserStreamUp
 
@@ -44,6 +44,7 @@ STREAMS_PER_REQUEST = 200
 SECONDS_PER_REQUEST = 0.15  # the venue cuts off who sends more than 10 messages a second
 KEEP_KEY_MS = 30 * MINUTE_MS
 KEY_LIFE_MS = 60 * MINUTE_MS
+_STREAM_OF = {PriceChanged: ("kline",), MarkChanged: ("markPrice",)}
 USER_EVENTS = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/ALGO_UPDATE/ACCOUNT_CONFIG_UPDATE/MARGIN_CALL"
 
 
@@ -154,6 +155,7 @@ class BinanceMarket:
         self, rest: Rest, connector: Connector, clock: Clock, activity: Activity, report: Callable[[BotEvent], None]
     ) -> None:
         self.skipped: Counter[str] = Counter()  # event types that were not read
+        self.heard = Counter({"kline": 0, "markPrice": 0})  # data of each stream, of all symbols
         self._rest = rest
         self._connector = connector
         self._clock = clock
@@ -181,6 +183,7 @@ class BinanceMarket:
             while True:
                 frame = await self._connector.receive(socket, watched=True)
                 for event in self._read(frame):
+                    self.heard.update(_STREAM_OF.get(type(event), ()))
                     if isinstance(event, Acknowledged):
                         unanswered.discard(event.request_id)
                     elif isinstance(event, Skipped):

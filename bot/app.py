@@ -16,7 +16,6 @@ from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.dispatch import Dispatch
-from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
@@ -29,7 +28,7 @@ from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.canary import Canary
 from bot.market.feed import Feed, Outputs
 from bot.market.history import BarHistory, HistoryWriter
-from bot.market.listing import Listing
+from bot.market.listing import Listing, instruments_to_start_with
 from bot.messages import (
     BalanceChanged,
     BotEvent,
@@ -160,15 +159,15 @@ class Session:
         await ended.done.wait()
 
     async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
-        known = await venue.market.instruments()
-        for variant in self._parts.variants:
-            for symbol in variant.symbols:
-                if symbol not in known or not known[symbol].trading:
-                    raise OperatorError(f"variant {variant.name}: {symbol} is not traded at the venue {venue.name}")
+        held = {position.symbol for position in await self._parts.store.load_open_positions()}
+        wanted = {variant.name: variant.symbols for variant in self._parts.variants}
+        instruments = instruments_to_start_with(await venue.market.instruments(), wanted, held)
+        for symbol in [symbol for symbol, instrument in instruments.items() if not instrument.trading]:
+            self.dispatch.event(self._told("symbol_not_traded", Severity.ERROR, symbol=symbol))
         brackets = await venue.trading.margin_brackets()
         return {
-            symbol: msgspec.structs.replace(known[symbol], brackets=brackets.get(symbol, ()))
-            for symbol in self._parts.symbols
+            symbol: msgspec.structs.replace(instrument, brackets=brackets.get(symbol, ()))
+            for symbol, instrument in instruments.items()
         }
 
     # -- the actors

@@ -4,16 +4,16 @@ New rules count at once for the orders of what is open. Whoever sized and priced
 nothing is opened until a person has looked.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from bot.clock import Clock
-from bot.errors import VenueError
+from bot.errors import OperatorError, VenueError
 from bot.exchange.contract import REASON
 from bot.exchange.port import MarketPort
 from bot.messages import BotEvent, Severity, StandingOrder, TradingState
-from bot.venue import Instrument, InstrumentsChanged
+from bot.venue import Instrument, InstrumentsChanged, off_list
 
 GONE, SUSPENDED, TRADING = "gone", "suspended", "trading"
 RULES = ("tick_size", "step_size", "min_notional")
@@ -29,6 +29,24 @@ def new_rules(known: Instrument, told: Instrument) -> str:
     """What has changed of the rules that an order must keep, in words; empty where nothing has."""
     pairs = ((rule, getattr(known, rule), getattr(told, rule)) for rule in RULES)
     return ", ".join(f"{rule} {before} -> {after}" for rule, before, after in pairs if before != after)
+
+
+def instruments_to_start_with(
+    known: Mapping[str, Instrument], wanted: Mapping[str, Sequence[str]], held: Collection[str]
+) -> dict[str, Instrument]:
+    """By symbol, of all variants' (`wanted`, by name); what is suspended, or gone under an open position, is not trading.
+
+    It ends no start, for there may be positions to hold. OperatorError where it can only be a mistake.
+    """
+    found: dict[str, Instrument] = {}
+    for variant, symbols in wanted.items():
+        for symbol in symbols:
+            if symbol not in known and symbol not in held:
+                raise OperatorError(f"variant {variant}: {symbol} is not listed at the venue")
+            found[symbol] = known.get(symbol, off_list(symbol))
+    if not held and not any(instrument.trading for instrument in found.values()):
+        raise OperatorError(f"none of {', '.join(found)} is traded at the venue now")
+    return found
 
 
 class Listing:

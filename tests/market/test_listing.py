@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from bot.clock import MINUTE_MS, ReplayClock
-from bot.errors import VenueError, VenueUnavailable
+from bot.errors import OperatorError, VenueError, VenueUnavailable
 from bot.exchange.port import MarketPort
-from bot.market.listing import Listing
+from bot.market.listing import Listing, instruments_to_start_with
 from bot.messages import BotEvent, Severity, StandingOrder, TradingState
 from bot.venue import Instrument, InstrumentsChanged, MarginBracket
 from tests.strategy.scenes import BTC
@@ -127,3 +127,33 @@ async def test_an_unanswered_question_changes_nothing_and_the_next_one_is_asked(
         await anyio.wait_all_tasks_blocked()
         assert list(ears.sent[-1].instruments) == ["BTCUSDT"]
         group.cancel_scope.cancel()
+
+
+SUSPENDED = msgspec.structs.replace(ETH, trading=False)
+
+
+@pytest.mark.parametrize(
+    ("known", "held", "trading"),
+    [
+        ({"BTCUSDT": BTC, "ETHUSDT": ETH}, [], {"BTCUSDT": True, "ETHUSDT": True}),
+        ({"BTCUSDT": BTC, "ETHUSDT": SUSPENDED}, [], {"BTCUSDT": True, "ETHUSDT": False}),
+        ({"BTCUSDT": BTC}, ["ETHUSDT"], {"BTCUSDT": True, "ETHUSDT": False}),
+        ({"BTCUSDT": msgspec.structs.replace(BTC, trading=False)}, ["ETHUSDT"], {"BTCUSDT": False, "ETHUSDT": False}),
+    ],
+)
+async def test_a_symbol_that_stopped_trading_ends_no_start_while_others_trade_or_are_held(
+    known: dict[str, Instrument], held: list[str], trading: dict[str, bool]
+) -> None:
+    found = instruments_to_start_with(known, {"V": ["BTCUSDT"], "W": ["ETHUSDT"]}, held)
+    assert {symbol: one.trading for symbol, one in found.items()} == trading
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [({"BTCUSDT": BTC}, "variant W: ETHUSDT is not listed"), ({"ETHUSDT": SUSPENDED, "BTCUSDT": SUSPENDED}, "none of")],
+)
+async def test_a_symbol_that_nobody_lists_and_nothing_is_held_on_is_a_mistake(
+    known: dict[str, Instrument], words: str
+) -> None:
+    with pytest.raises(OperatorError, match=words):
+        instruments_to_start_with(known, {"V": ["BTCUSDT"], "W": ["ETHUSDT"]}, [])

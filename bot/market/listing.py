@@ -34,7 +34,7 @@ def new_rules(known: Instrument, told: Instrument) -> str:
 def instruments_to_start_with(
     known: Mapping[str, Instrument], wanted: Mapping[str, Sequence[str]], held: Collection[str]
 ) -> dict[str, Instrument]:
-    """By symbol, of all variants' (`wanted`, by name); what is suspended, or gone under an open position, is not trading.
+    """By symbol, of all variants (`wanted`, by name); what is suspended, or gone from under a position, is not trading.
 
     It ends no start, for there may be positions to hold. OperatorError where it can only be a mistake.
     """

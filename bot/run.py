@@ -223,6 +223,8 @@ async def _facts(
         equity = told.equity
     else:  # of a real venue only what was realised is on record
         equity = ((span[0], start), *((point.at, point.wallet) for point in await queries.equity_curve()))
+    trades = tuple(await queries.closed_positions())
+    held = tuple(await parts.store.load_open_positions())
     return RunFacts(
         venue=options.venue,
         started_at=span[0],
@@ -238,15 +240,15 @@ async def _facts(
         funding=journal.ledger.funding,
         net_pnl=journal.net_pnl,
         max_drawdown=max_drawdown(equity),
-        naked_seconds=told.naked_seconds if told is not None else None,
+        naked_seconds=told.naked_seconds if told is not None else float(sum(p.naked_seconds for p in [*trades, *held])),
         ledger_equal=session.check.equal,
         ledger_checks=session.check.checks,
         restarts=starts - 1,
         wall_seconds=round(wall_seconds, 1),
         starting_balance=start,
         equity=equity,
-        trades=tuple(await queries.closed_positions()),
-        still_open=tuple(await parts.store.load_open_positions()),
+        trades=trades,
+        still_open=held,
         interrupted=session.interrupted,
         audit=audit_words((event.severity, event.detail) for event in reversed(await queries.events(100_000, FINDING))),
         model=f"{loaded.description.checkpoint} ({loaded.description.licence})",

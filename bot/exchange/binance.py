@@ -113,7 +113,6 @@ class BinanceTrading:
         self._budget = budget
         self._surprised = surprised
         self._resync = resync
-        self._account_was_fit = False
         self._order_threads = anyio.CapacityLimiter(ORDER_THREADS)
         self._account_threads = anyio.CapacityLimiter(ACCOUNT_THREADS)
 
@@ -267,12 +266,8 @@ class BinanceTrading:
     async def check_account(self) -> None:
         method = self._api.futures_account_configuration
         fault = await self._ask(READ, wire.AccountConfig.fault, wire.AccountConfig, method)
-        if fault and not self._account_was_fit:
+        if fault:
             raise OperatorError(f"account: {fault}")
-        if fault:  # changed under our feet: positions have to be held on to
-            self._surprised(method.__name__, fault)
-            raise VenueRejected(0, f"account: {fault}")
-        self._account_was_fit = True
 
     async def _ask(
         self, ask: Ask, translate: Callable[[Any], T], kind: Any, method: Callable[..., object], **parameters: object

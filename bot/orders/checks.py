@@ -1,7 +1,7 @@
 """Holding book, ledger and venue against each other: at start, after each gap, and while there is something to lose."""
 
 from bot.clock import MINUTE_MS, SECOND_MS, Clock
-from bot.errors import DatabaseAway, OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.errors import DatabaseAway, OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.messages import Severity, StandingOrder, TradingState
 from bot.orders.book import PositionBook
 from bot.orders.cover import Cover
@@ -67,6 +67,11 @@ class Checks:
         except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
             self._not_reconciled(str(error))
             return
+        except OperatorError as error:
+            if self._gate.holds("starting"):
+                raise
+            await self._on_changed_account(str(error))
+            return
         for event in findings.events:
             self._news.publish(event)
         await self._take_up(findings)
@@ -108,6 +113,15 @@ class Checks:
     def _is_watched(self, row: OrderRow) -> bool:
         settled = self._clock.now() - row.updated_at >= SEEN_BY_NOW_MS
         return row.leg is Leg.STOP and row.state is OrderState.WORKING and settled
+
+    async def _on_changed_account(self, words: str) -> None:
+        """Somebody changed the account's settings under a running bot: what is open keeps its stops."""
+        self._news.tell("contract_surprise", Severity.ERROR, detail=words)
+        await self._gate.order(
+            StandingOrder(state=TradingState.REDUCING, reason="contract_surprise", by=DESK, detail=words)
+        )
+        self._not_reconciled(words)
+        self._sender.recheck(RECONCILE, MINUTE_MS)
 
     def _not_reconciled(self, error: str) -> None:
         self._gate.hold("not_reconciled", error)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.clock import MINUTE_MS, SECOND_MS, Clock
+from bot.clock import DAY_MS, MINUTE_MS, SECOND_MS, Clock
 from bot.messages import Position, PositionStatus, Severity
 from bot.orders.book import PositionBook
 from bot.orders.cover import Cover
@@ -13,6 +13,8 @@ from bot.orders.states import OrderEvent
 from bot.orders.store import AttributedFill, OrderStore
 from bot.venue import FundingPaid, Leg, OrderRow
 
+NOT_WHILE_FLAT = "no_stop_while_flat"  # fact: ms UTC at which the venue refused one
+ASKED_AGAIN_MS = DAY_MS  # after which it is tried once more
 ATTEMPTS = 4
 NOT_SEEN_MS = 1_500  # how long the venue may not know of a position after its fill
 WOULD_TRIGGER_AT_ONCE = "-2021"
@@ -43,6 +45,12 @@ class Protection:
         self._unprotected: set[str] = set()  # positions that were told of
         self._not_seen: dict[str, int] = {}  # positions that the venue does not know of yet, and since when
 
+    async def load(self) -> None:
+        """Take up what the venue refused an earlier process."""
+        refused_at = await self._store.get_fact(NOT_WHILE_FLAT)
+        if refused_at is not None and self._clock.now() - int(refused_at) < ASKED_AGAIN_MS:
+            self._cover.arms = False
+
     async def cover(
         self,
         positions: Sequence[Position],
@@ -67,7 +75,7 @@ class Protection:
             answers = [(row, await self._sender.send(row)) for row in rows]
             sent += rows
             for row in [row for row, answer in answers if answer is Sent.REFUSED]:
-                self._after_refusal(row)
+                await self._after_refusal(row)
             if any(answer is Sent.AWAY for _, answer in answers):
                 break
         for row in entries:
@@ -100,7 +108,7 @@ class Protection:
         self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), why)
         self._news.tell("entry_not_sent", Severity.WARNING, client_id=row.client_id, symbol=position.symbol, why=why)
 
-    def _after_refusal(self, row: OrderRow) -> None:
+    async def _after_refusal(self, row: OrderRow) -> None:
         """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""
         position = self._book.positions[row.position_id]
         code = row.reason.partition(":")[0]
@@ -109,7 +117,7 @@ class Protection:
             self._cover.hold_exit(position, self._clock.now() + pause)
             self._sender.recheck(RECONCILE, pause)
         elif position.open_quantity <= 0:
-            self._after_refused_arming(position, code)
+            await self._after_refused_arming(position, code)
         elif position.status is not PositionStatus.OPEN:
             return
         elif code != WOULD_TRIGGER_AT_ONCE and self._cover.settle_for_less(position, row.leg):
@@ -132,7 +140,7 @@ class Protection:
         now = self._clock.now()
         return now - self._not_seen.setdefault(position.position_id, now) < NOT_SEEN_MS
 
-    def _after_refused_arming(self, position: Position, code: str) -> None:
+    async def _after_refused_arming(self, position: Position, code: str) -> None:
         """A venue that takes no reduce-only order while flat gets none any more: stops then come with the fill.
 
         Any other refusal (the price is past the stop already, too many orders) is one of the entry too.
@@ -141,6 +149,7 @@ class Protection:
             return
         if code in POSITION_NOT_SEEN:
             self._cover.arms = False
+            await self._store.set_fact(NOT_WHILE_FLAT, self._clock.now())
             self._news.tell("stops_come_with_the_fill", Severity.WARNING, symbol=position.symbol, error=code)
         else:
             self._cover.withdraw(position)

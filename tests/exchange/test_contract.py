@@ -13,7 +13,7 @@ from bot.exchange.budget import RequestBudget
 from bot.exchange.contract import ContractWatch
 from bot.messages import BotEvent, StandingOrder, TradingState
 from tests.exchange.scripted_venue import Handler, Venue, says, says_text, serving
-from tests.exchange.test_binance import ENTRY, GOOD_ACCOUNT, NOW, ORDER, error
+from tests.exchange.test_binance import ENTRY, NOW, ORDER, error
 
 pytestmark = pytest.mark.anyio
 
@@ -110,18 +110,6 @@ async def test_a_surprise_that_repeats_is_told_once_an_hour(ears: Ears) -> None:
     ears.clock.advance(NOW + HOUR_MS)
     ears.watch.surprised("here", "this")
     assert len(ears.events) == len(ears.orders) == 3
-
-
-@pytest.mark.parametrize("oddity", GOOD_ACCOUNT)
-async def test_an_account_whose_mode_changes_while_the_bot_runs_ends_no_process(
-    oddity: str, venue: Venue, trading: BinanceTrading, ears: Ears
-) -> None:
-    venue.will("GET", "/fapi/v1/accountConfig", says(GOOD_ACCOUNT))
-    await trading.check_account()
-    venue.will("GET", "/fapi/v1/accountConfig", says(GOOD_ACCOUNT | {oddity: not GOOD_ACCOUNT[oddity]}))
-    with pytest.raises(VenueRejected, match="account"):
-        await trading.check_account()
-    assert [event.name for event in ears.events] == ["contract_surprise"]
 
 
 @pytest.mark.parametrize("code", [-1021, -5028])

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import trio.testing
 
+from bot.clock import DAY_MS
 from bot.exchange.matching import Settings
 from bot.messages import ExitIntent, Side
 from tests.orders.world import CALM, World, same_account
@@ -77,6 +78,13 @@ async def test_a_venue_that_takes_no_stop_while_flat_is_not_asked_again_and_stop
         await world.enter("sig2", "49000.0")
         assert world.port.sent[-1] == "e0"
         assert world.events().count("stops_come_with_the_fill") == 1
+    async with world.trading():
+        await world.enter("sig3", "48900.0")
+        assert world.live() == ["e0", "e0", "s1", "t0"]
+    world.clock.advance(world.clock.now() + DAY_MS)
+    async with world.trading():
+        await world.enter("sig4", "48800.0")
+        assert "s0" in world.live()
 
 
 async def test_the_engines_own_refusal_while_flat_leads_to_the_same() -> None:

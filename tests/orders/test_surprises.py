@@ -6,8 +6,9 @@ import msgspec
 import pytest
 import trio.testing
 
+from bot.errors import OperatorError
 from bot.messages import ExitIntent, TradingState, TradingStateChanged
-from bot.venue import Book, OrderReport, VenueStatus
+from bot.venue import Book, OrderReport, UserStreamUp, VenueStatus
 from tests.orders.world import World, same_account
 
 D = Decimal
@@ -93,3 +94,24 @@ async def test_resting_entries_are_withdrawn_until_a_person_has_looked() -> None
         await world.tell(msgspec.structs.replace(fill, trade_id=900))
         assert world.live() == ["s0", "t0"]
         assert not same_account(world, desk)  # the ledger believes the venue's word until it is asked again
+
+
+async def test_an_account_that_is_switched_to_hedge_mode_under_a_running_bot() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter("sig1", None)
+        world.port.hedge_mode = True
+        await world.tell(UserStreamUp(world.clock.now()))
+        assert len(world.stops()) == 1
+        world.port.hedge_mode = False
+        await world.wait(61)
+        await reduced(world)
+
+
+async def test_an_account_that_is_in_hedge_mode_at_the_start_is_refused() -> None:
+    world = World()
+    world.port.hedge_mode = True
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with world.trading():
+            pass
+    assert refused.group_contains(OperatorError, match="hedge mode", depth=None)

@@ -8,7 +8,7 @@ import anyio
 import trio.testing
 
 from bot.clock import HOUR_MS, ReplayClock
-from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.errors import OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.matching import Engine, Settings
 from bot.exchange.paper import PaperTrading, user_events
 from bot.messages import BotEvent, EntryIntent, ExitPlan, Position, PositionStatus, Side, SignalOutcome
@@ -54,6 +54,7 @@ class FaultyTrading(PaperTrading):
         self.refuse: dict[str, int] = {}
         self.deaf_to_cancels = False
         self.refuse_countdown = False
+        self.hedge_mode = False
         self.down = False  # nothing is reached
         self.down_after = ""  # from this order on
         self.orders_down = False  # reads are
@@ -117,6 +118,8 @@ class FaultyTrading(PaperTrading):
 
     async def check_account(self) -> None:
         self._reach("check_account")
+        if self.hedge_mode:
+            raise OperatorError("the account is in hedge mode")
 
     async def set_countdown(self, symbol: str, ms: int) -> None:
         if self.down or self.refuse_countdown:

@@ -59,6 +59,10 @@ class Trading:
         rows = json.loads(listed.stdout) if listed.returncode == 0 else []
         return [row for row in rows if row["status"] == "open"]
 
+    def newest_signal(self) -> str:
+        listed = command("journal", "signals", "--limit", 1, "--state", self.state, "--json")
+        return str(json.loads(listed.stdout)[0]["cycle_at"]) if listed.returncode == 0 else ""
+
     def stop(self) -> Left:
         os.kill(self.bot._process.pid, signal.SIGTERM)
         return self.bot.end()
@@ -113,8 +117,8 @@ def test_a_database_that_dies_under_the_bot_comes_back_and_misses_nothing(folder
     place = embedded.locate(trading.state)
     embedded._run(place, "pg_ctl", "stop", "-D", str(place.data), "-m", "immediate", "-w")
     until(lambda: trading.told("database_back"), 60)
-    entered = len(trading.open_positions())
-    until(lambda: len(trading.open_positions()) > entered)
+    newest = trading.newest_signal()
+    until(lambda: trading.newest_signal() > newest)
     left = trading.stop()
     query = "SELECT name FROM bot.bot_events WHERE starts_with(name, 'database_') ORDER BY id"
     assert [row["name"] for row in left.rows(query)] == ["database_away", "database_back"]

@@ -5,6 +5,10 @@ PYTHON ?= $(shell for p in $(PYTHONS); do "$$p" -c 'import sys; sys.exit(sys.ver
 # TORCH_INDEX: an index of CPU builds of torch. The build on PyPI for Linux x86-64 brings several GB of CUDA with it.
 TORCH_INDEX ?=
 VARIANTS ?= deploy/demo
+KILLS ?= 100
+FUZZ ?= 2000
+FUZZ_SECONDS ?= 30
+DECODERS := market user rest symbols bot variant scenario manifest pointer
 ARGS ?=
 # WORKERS: how many tests run at once; auto: one on each core.
 WORKERS ?= auto
@@ -14,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-decide bench-model format install clean
+.PHONY: help run test lint bench bench-decide bench-model bench-soak kills fuzz format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/demo/ on a generated market'
@@ -24,6 +28,9 @@ help: ## list what can be made
 	@echo 'make lint     the same without the tests'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
 	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
+	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'
+	@echo 'make kills    KILLS=100: the bot is killed again and again in replays, and nothing may be lost or doubled'
+	@echo 'make fuzz     FUZZ=2000 spoiled examples for each decoder, then FUZZ_SECONDS=30 of atheris where it installs'
 	@echo 'make format   let ruff format and fix'
 	@echo 'make install  install only'
 	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
@@ -86,6 +93,24 @@ bench-decide: $(VENV)/.installed
 
 bench-model: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.model $(ARGS)
+
+bench-soak: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+kills: $(VENV)/.tested
+	@$(BIN)/python -m tests.flow.campaign --kills $(KILLS) $(ARGS)
+
+# atheris has wheels for Linux on x86-64 alone; elsewhere hypothesis does it without.
+fuzz: $(VENV)/.tested
+	@FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz --timeout 7200 $(ARGS)
+	@$(PIP) --constraint constraints.txt --only-binary atheris --editable '.[fuzz]' || { \
+		echo 'atheris does not install here; hypothesis has done its part'; exit 0; }; \
+	for decoder in $(DECODERS); do \
+		echo "== atheris: $$decoder"; corpus=var/fuzz/$$decoder; \
+		$(BIN)/python -m tests.fuzz.seeds $$decoder $$corpus || exit 1; \
+		$(BIN)/python -m tests.fuzz.campaign $$decoder -max_total_time=$(FUZZ_SECONDS) -timeout=5 -verbosity=0 \
+			-artifact_prefix=var/fuzz/$$decoder- $$corpus || exit 1; \
+	done
 
 format: $(VENV)/.tested
 	@$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, guards_app, journal_app, state_app, train_app
+from bot.commands import checkpoints_app, data_app, forecast_app, guards_app, journal_app, state_app, train_app
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import DatabaseAway, ModelRefused, OperatorError, VenueError
 
@@ -19,7 +19,10 @@ MANUAL = """Trades Binance USDS-M perpetual futures on TimesFM 2.5 forecasts.
 python -m bot run deploy/variants/btc.toml          replay a generated market; no account needed
 python -m bot deploy/variants/btc.toml              the same
 python -m bot run deploy/variants --bars DIR --from 2025-03-01 --to 2025-03-31
-                                                    replay recordings, SYMBOL-INTERVAL.parquet
+                                                    replay recordings
+python -m bot data fetch --from 2025-01-01          get them: bars, marks, funding of the book's symbols
+python -m bot forecast deploy/variants --from 2025-03-01
+                                                    the model's word on every hour, stored once
 python -m bot check deploy/variants                 what is wrong with my files; what they resolve to
 python -m bot journal signals --limit 20 --json     what was decided, as JSON
 
@@ -36,6 +39,8 @@ app = typer.Typer(
 )
 GROUPS = {
     "checkpoints": checkpoints_app.app,
+    "data": data_app.app,
+    "forecast": forecast_app.app,
     "journal": journal_app.app,
     "state": state_app.app,
     "train": train_app.app,
@@ -53,7 +58,7 @@ def run(
     state: State = Path("var"),
     plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it
     checkpoints: Checkpoints = None,
-    bars: Annotated[Path | None, typer.Option(help="Replay: folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Replay: folder of recordings.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Replay: first day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Replay: the day after the last one.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Replay: days to play where --to is not given.")] = 7,
@@ -62,6 +67,9 @@ def run(
     pace: Annotated[str, typer.Option(help="Replay: max (in lockstep), or N times real time.")] = "max",
     simulator_url: Annotated[
         str | None, typer.Option("--simulator", help="Replay: a simulator that runs already, as http://127.0.0.1:PORT.")
+    ] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Replay: what goes wrong, as deploy/scenarios/naked-position.toml.")
     ] = None,
     keep: Annotated[bool, typer.Option(help="Replay: go on with the state of an earlier run.")] = False,
     flatten: Annotated[
@@ -73,7 +81,9 @@ def run(
     from bot.replay import MarketOptions
     from bot.run import RunOptions, run_bot
 
-    market = MarketOptions(bars=bars, start=start, end=end, days=days, seed=seed, profile=profile, pace=pace)
+    market = MarketOptions(
+        bars=bars, start=start, end=end, days=days, seed=seed, profile=profile, pace=pace, scenario=scenario
+    )
     options = RunOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         venue=venue,
@@ -108,8 +118,13 @@ def check(
 
 @app.command(short_help="Serve the exchange on loopback, for a bot or for your own tests.")
 def simulator(
-    symbol: Annotated[list[str], typer.Option("--symbol", help="A symbol of the market; may repeat.")],
-    bars: Annotated[Path | None, typer.Option(help="Folder of SYMBOL-INTERVAL.parquet recordings.")] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", help="A symbol of the market; may repeat. Not given: all of --bars.")
+    ] = None,
+    bars: Annotated[Path | None, typer.Option(help="Folder of recordings.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="What goes wrong, as deploy/scenarios/naked-position.toml.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day, UTC, as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The day after the last one.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days to play where --to is not given.")] = 7,
@@ -120,12 +135,20 @@ def simulator(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one.")] = 0,
     outage_minutes: Annotated[float, typer.Option(help="How far the world may go on while no bot is there.")] = 0.0,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="Print what can go wrong, and serve nothing.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Serve Binance's REST and WebSocket interface on loopback over a recorded or generated market."""
+    from bot.commands.faults import print_faults
     from bot.commands.output import configure_logs
     from bot.exchange.simulator.server import main as serve
     from bot.replay import MarketOptions
 
+    if list_faults:
+        print_faults(as_json=as_json)
+        raise typer.Exit
     market = MarketOptions(
         bars=bars,
         start=start,
@@ -135,9 +158,10 @@ def simulator(
         profile=profile,
         pace=pace,
         outage_minutes=outage_minutes,
+        scenario=scenario,
     )
     configure_logs()  # stdout is the parent's
-    serve(market.options(tuple(symbol), wallet, port, until_stdin_closes=until_stdin_closes))
+    serve(market.options(market.symbols(tuple(symbol or ())), wallet, port, until_stdin_closes=until_stdin_closes))
 
 
 @app.command(short_help="Write a generated market as files, to look at or to replay with --bars.")

@@ -21,13 +21,14 @@ from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
 from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
+from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
 from bot.journal.durable import Outage
 from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
 from bot.market.canary import Canary
 from bot.market.feed import Feed, Outputs
-from bot.market.history import BarHistory, HistoryWriter
+from bot.market.history import HistoryWriter
 from bot.market.listing import Listing, instruments_to_start_with
 from bot.messages import (
     BalanceChanged,
@@ -123,7 +124,7 @@ class Session:
     def _start_keepers(self, group: TaskGroup) -> None:
         group.start_soon(JournalWriter(self.streams.journal, self._parts.records).run)
         group.start_soon(self._parts.hold_database, self._on_outage)
-        group.start_soon(HistoryWriter(BarHistory(self._parts.bars), self.streams.history).run)
+        group.start_soon(HistoryWriter(BarFiles(self._parts.bars), self.streams.history).run)
         group.start_soon(self._parts.view.run)
 
     async def _start(self, group: TaskGroup, venue: Venue, instruments: dict[str, Instrument]) -> None:

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+import anyio
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
+from bot.clock import SECOND_MS, Stopwatch
 from bot.errors import OperatorError
 
 HOST = "127.0.0.1"  # the page has no password
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 ROWS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256)
+LAGS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+LOOK_MS = 10  # how often the event loop is asked how late it is
+LONGEST_LAG_MS = 10_000  # a machine that slept for the night is no lag of ours
 DISTANCES = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 15, 20, 50)
 
 
@@ -67,6 +72,11 @@ class Metrics:
             registry=registry,
             buckets=DISTANCES,
         )
+        self.loop_lag = Histogram(
+            "event_loop_lag_seconds", "How late a timer rings that is due every 10 ms", registry=registry, buckets=LAGS
+        )
+        self.tasks = Gauge("event_loop_tasks", "Tasks that have begun and not ended", registry=registry)
+        ProcessCollector(registry=registry)  # process_open_fds, process_resident_memory_bytes, processor time
 
     def clock_measured(self, offset_ms: int, at: int) -> None:
         self.clock_offset.set(offset_ms / 1_000)
@@ -94,3 +104,21 @@ class Metrics:
             server.shutdown()
             server.server_close()
             thread.join()
+
+    async def watch_loop(self) -> None:
+        """Measure the event loop that this runs on, until cancelled."""
+        look = 0
+        while True:
+            began = Stopwatch()
+            await anyio.sleep(LOOK_MS / SECOND_MS)
+            self.loop_was_late(began.seconds * SECOND_MS - LOOK_MS)
+            if look % (SECOND_MS // LOOK_MS) == 0:
+                self.tasks.set(len(anyio.get_running_tasks()))
+            look += 1
+
+    def loop_was_late(self, lag_ms: float) -> None:
+        """Count a lag, and those of the timers due while it lasted, so that a long one weighs what it lasted."""
+        left = min(max(lag_ms, 0), LONGEST_LAG_MS)
+        self.loop_lag.observe(left / SECOND_MS)
+        while (left := left - LOOK_MS) > 0:
+            self.loop_lag.observe(left / SECOND_MS)

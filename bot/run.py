@@ -1,11 +1,11 @@
 """The command `run`: what the operator asked for is opened, a session trades, and a report is left behind."""
 
+import contextlib
 import functools
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from bot.plugin_host import PluginHost
 from bot.replay import MarketOptions
 from bot.research.report import print_report, write_report
 from bot.research.run_facts import RunFacts, audit_words, max_drawdown
-from bot.strategy import exits
+from bot.strategy import exits, follow
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
@@ -91,7 +91,8 @@ async def _run(options: RunOptions) -> int:
     console = Console(stderr=True)
     console.print(f"loading the model {settings.model.base} ...", style="dim", soft_wrap=True)
     loaded, serving = await anyio.to_thread.run_sync(_load_model, options, settings, variants)
-    await anyio.to_thread.run_sync(exits.prepare)
+    for prepare in (exits.prepare, follow.prepare):
+        await anyio.to_thread.run_sync(prepare)
     console.print("opening the journal ...", style="dim", soft_wrap=True)
     async with _open_journal(options, settings) as journal:
         where = whereabouts(options.state, settings.journal, os.environ)
@@ -118,16 +119,27 @@ async def _run(options: RunOptions) -> int:
             metrics=metrics,
             watch=HealthWatch(metrics),
         )
-        with metrics.served(settings.metrics.port):
+        async with _measured(metrics, settings.metrics.port):
             return await _trade(options, parts, loaded, store, queries, began)
 
 
-def _open_journal(options: RunOptions, settings: BotFile) -> AbstractAsyncContextManager[Journal]:
+def _open_journal(options: RunOptions, settings: BotFile) -> contextlib.AbstractAsyncContextManager[Journal]:
     """A replay waits for its database, because nothing happens meanwhile; elsewhere the market does not wait."""
     if options.venue == REPLAY:
         return open_for_bot(options.state, settings.journal, os.environ, answer_seconds=REPLAY_ANSWER_SECONDS)
     account = account_lock(Secrets.from_environment().api_key, settings.account.client_prefix)
     return open_for_bot(options.state, settings.journal, os.environ, account=account)
+
+
+@contextlib.asynccontextmanager
+async def _measured(metrics: Metrics, port: int) -> AsyncIterator[None]:
+    """The metrics page, and what only a running loop can tell of itself; port 0: neither."""
+    async with anyio.create_task_group() as group:
+        if port:
+            group.start_soon(metrics.watch_loop)
+        with metrics.served(port):
+            yield
+        group.cancel_scope.cancel()
 
 
 def _refuse_early(options: RunOptions, settings: BotFile, symbols: tuple[str, ...]) -> None:
@@ -158,6 +170,7 @@ async def _trade(
     options: RunOptions, parts: Parts, loaded: Loaded, store: Store, queries: Queries, began: float
 ) -> int:
     session = Session(parts)
+    session.check.may_heal = options.market.scenario is not None
     async with open_venue(
         options.venue,
         parts.settings,

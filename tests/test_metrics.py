@@ -3,7 +3,9 @@
 import socket
 import urllib.request
 
+import anyio
 import pytest
+import trio.testing
 
 from bot.errors import OperatorError
 from bot.metrics import HOST, Metrics
@@ -72,3 +74,42 @@ def test_two_bots_of_one_process_count_for_themselves() -> None:
     one, two = Metrics(), Metrics()
     one.forecasts.labels("t1").inc()
     assert two.registry.get_sample_value("forecasts_total", {"tier": "t1"}) is None
+
+
+def lags(metrics: Metrics) -> dict[str, float | None]:
+    read = metrics.registry.get_sample_value
+    bounds = ("0.005", "0.01", "0.02", "0.05", "+Inf")
+    return {bound: read("event_loop_lag_seconds_bucket", {"le": bound}) for bound in bounds}
+
+
+def test_a_long_lag_weighs_as_many_timers_as_were_due_while_it_lasted() -> None:
+    metrics = Metrics()
+    metrics.loop_was_late(-1)
+    metrics.loop_was_late(34)  # and 24, 14, 4
+    assert lags(metrics) == {"0.005": 2, "0.01": 2, "0.02": 3, "0.05": 5, "+Inf": 5}
+
+
+def test_a_machine_that_slept_for_the_night_counts_as_late_by_ten_seconds() -> None:
+    metrics = Metrics()
+    metrics.loop_was_late(8 * 3_600_000)
+    assert lags(metrics)["+Inf"] == 1_000
+    assert metrics.registry.get_sample_value("event_loop_lag_seconds_bucket", {"le": "5.0"}) == 500
+
+
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})])
+@pytest.mark.anyio
+async def test_the_loop_that_is_watched_tells_its_lag_and_its_tasks() -> None:
+    metrics = Metrics()
+    before = len(anyio.get_running_tasks())
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(anyio.sleep_forever)
+        group.start_soon(metrics.watch_loop)
+        await anyio.sleep(1.005)
+        assert metrics.registry.get_sample_value("event_loop_tasks") == before + 4
+        assert (lags(metrics)["+Inf"] or 0) >= 100  # more where this machine is late
+        group.cancel_scope.cancel()
+
+
+def test_the_page_tells_what_the_process_uses() -> None:
+    assert (Metrics().registry.get_sample_value("process_open_fds") or 0) > 2

@@ -12,10 +12,10 @@ from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SystemClock
 from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
+from bot.history.bars import BarFiles
 from bot.journal.audit import AuditRows
 from bot.journal.connection import read_journal
 from bot.journal.store import VENUE, Store
-from bot.market.history import BarHistory
 from bot.messages import Position, Severity
 from bot.strategy.audit import Expectations, Expected, Finding, findings, ordered
 from bot.strategy.drift import drift, drifted
@@ -41,7 +41,7 @@ def print_audit(days: int, state: Path, config: Path, *, as_json: bool) -> int:
                 raise OperatorError(f"{state}: no signal has been written here yet; nothing to audit")
             until = end_of_days(venue, newest, SystemClock().now())
             since = until - days * DAY_MS
-            return await _found(rows, expectations, BarHistory(state / "bars" / venue), since, until), since, until
+            return await _found(rows, expectations, BarFiles(state / "bars" / venue), since, until), since, until
 
     found, since, until = anyio.run(read)
     if as_json:
@@ -58,7 +58,7 @@ def end_of_days(venue: str, newest: int, now: int) -> int:
 
 
 async def _found(
-    rows: AuditRows, expectations: Expectations, history: BarHistory, since: int, until: int
+    rows: AuditRows, expectations: Expectations, history: BarFiles, since: int, until: int
 ) -> list[Finding]:
     tally = Tally()
     async for page in rows.signals(since, until):
@@ -72,7 +72,7 @@ async def _found(
     return ordered([*findings(tally, expected, returns), *exits, *differences])
 
 
-def _missed(positions: Iterable[Position], history: BarHistory, until: int) -> list[Missed]:
+def _missed(positions: Iterable[Position], history: BarFiles, until: int) -> list[Missed]:
     by_symbol: defaultdict[str, list[Position]] = defaultdict(list)
     for position in positions:
         by_symbol[position.symbol].append(position)

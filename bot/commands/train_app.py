@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None, help="Train models.")
 
 @app.command("base")
 def train_base(
-    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
+    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of 1h bars; may repeat.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for weights and manifest; its name is the model's.")],
     seed: Annotated[int | None, typer.Option(min=0, help="One seed means one result.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of training.")] = None,
@@ -34,7 +34,7 @@ def train_base(
 @app.command("inputs")
 def train_inputs(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint: a base's, or a tier's.")],
-    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of SYMBOL-1h.parquet; may repeat.")],
+    bars: Annotated[list[Path], typer.Option("--bars", help="Folder of 1h bars; may repeat.")],
     context: Annotated[int, typer.Option(min=32, help="Bars in a window, where the manifest does not tell.")] = 192,
     as_json: Json = False,
 ) -> None:

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from bot.errors import VenueDisagrees
-from bot.exchange.wire import Income, Payload
+from bot.exchange.payload import Payload
+from bot.exchange.wire import Income
 from bot.venue import Transfer, Worth
 
 # Kinds of income that change the wallet without a trade (docs of /fapi/v1/income, 2026-10).

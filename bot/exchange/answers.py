@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from bot.clock import MINUTE_MS, SECOND_MS
+from bot.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from bot.errors import OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.wire import decode
+from bot.exchange.payload import Payload, decode
 
 T = TypeVar("T")
 
@@ -36,7 +36,9 @@ _FAILED_TEXTS = (
     "Service Unavailable.",
     "Internal error; unable to process your request. Please try again.",
 )
-_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+_COUNT = re.compile(r"[0-9]{1,9}")
+_BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})")
+_LONGEST_BAN_MS = 3 * DAY_MS  # of the documents; a longer one is a misunderstanding, and is asked about again
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ def unclear(reason: str, ask: Ask) -> VenueError:
     return OutcomeUnknown(reason) if ask.write else VenueUnavailable(reason)
 
 
-class _ErrorBody(msgspec.Struct, frozen=True):
+class _ErrorBody(Payload, frozen=True):
     code: int
     msg: str
 
@@ -111,14 +113,15 @@ def _code_and_message(body: bytes) -> tuple[int, str]:
     try:
         error = decode(body, _ErrorBody)
     except VenueDisagrees:
-        return 0, body[:200].decode("utf-8", errors="replace").strip()
+        return 0, body[:200].decode("utf-8", errors="replace").replace("\x00", "\ufffd").strip()
     return error.code, error.msg
 
 
 def _retry_at(answer: Answer, message: str, now: int) -> int:
-    if answer.retry_after is not None and answer.retry_after.isdecimal():
-        return now + int(answer.retry_after) * SECOND_MS
+    latest = now + _LONGEST_BAN_MS
+    if answer.retry_after is not None and _COUNT.fullmatch(answer.retry_after):
+        return min(now + int(answer.retry_after) * SECOND_MS, latest)
     banned = _BANNED_UNTIL.search(message)
     if banned:
-        return int(banned.group(1))
+        return min(int(banned[1]), latest)
     return (now // MINUTE_MS + 1) * MINUTE_MS  # weights are counted by the minute

@@ -6,13 +6,14 @@ longer.
 """
 
 import enum
+import re
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from bot.clock import MINUTE_MS, SECOND_MS
 from bot.errors import VenueDisagrees, VenueUnavailable
-from bot.exchange.wire import Payload, decode
+from bot.exchange.payload import Payload, decode
 
 RESERVE = 0.2  # of each limit, for protective calls alone
 HEAD_START_MS = 2 * SECOND_MS  # after a silence protective calls go first
@@ -95,6 +96,7 @@ class Kind(enum.StrEnum):
     ORDERS_10S = "ORDERS_10S"
 
 
+_COUNT = re.compile(r"[0-9]{1,9}")
 _HEADERS = {
     "x-mbx-used-weight-1m": Kind.WEIGHT_1M,
     "x-mbx-order-count-10s": Kind.ORDERS_10S,
@@ -138,7 +140,7 @@ class RequestBudget:
         """Take in the headers of an answer; what is no count of ours, or no number, is passed over."""
         for header, value in counts:
             kind = _HEADERS.get(header.lower())
-            if kind is not None and value.isdecimal():
+            if kind is not None and _COUNT.fullmatch(value):
                 self.windows[kind].hear(now, int(value))
 
     def out_of_orders(self, now: int) -> None:

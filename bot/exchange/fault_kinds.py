@@ -84,12 +84,14 @@ class KindRule(msgspec.Struct, frozen=True, kw_only=True):
     seconds: str = ""
     value: str = ""
     key: str = ""
+    keys: tuple[str, ...] = ()  # those that may be named; empty: any
+    least: float = 0.0  # of `value`
+    most: float = 1e9
     needs: frozenset[str] = frozenset()
     spares_reducing: bool = False  # not for reduce-only orders and cancels
     negative: bool = False  # `seconds` may be below zero
 
 
-_SYMBOL = frozenset({"symbol"})
 _SECONDS = frozenset({"seconds"})
 _ORDERS = "* /fapi/v1/order"
 _READS = "* /fapi/*"
@@ -126,6 +128,7 @@ RULES: dict[FaultKind, KindRule] = {
     ),
     _K.BATCH_PARTIAL: KindRule(
         at=Moment.CALL, on="* /fapi/v1/batchOrders", value="which of the batch is refused, 1 for the first",
+        least=1, most=10,
         says="one order of a batch is refused with -2019, the others are executed",
     ),
     _K.CLOCK_STEP: KindRule(
@@ -141,7 +144,7 @@ RULES: dict[FaultKind, KindRule] = {
         says="a conditional order stays TRIGGERING for a while, then goes on at the price of that time",
     ),
     _K.CHILD_PARTIAL: KindRule(
-        at=Moment.TRIGGER, on="*", value="the share that is filled, 0.5 where not given",
+        at=Moment.TRIGGER, on="*", value="the share that is filled, 0.5 where not given", most=1,
         says="the child order of a conditional order fills a share and expires",
     ),
     _K.STOP_VANISHES: KindRule(
@@ -156,12 +159,11 @@ RULES: dict[FaultKind, KindRule] = {
     _K.EVENT_REORDERED: KindRule(at=Moment.EVENT, on="*", says="an event comes after the one that followed it"),
     _K.LISTEN_KEY_EXPIRES: KindRule(at=Moment.TIME, says="the listen key ends: told once, then the socket is silent"),
     _K.SOCKET_SILENT: KindRule(
-        at=Moment.TIME, on="*", seconds="how long; for good where not given",
-        says="connections of a route stay open and carry nothing, pongs neither",
+        at=Moment.TIME, on="*", says="connections of a route stay open and carry nothing any more, pongs neither",
     ),
     _K.SOCKET_RESET: KindRule(at=Moment.TIME, on="*", says="connections of a route are reset"),
     _K.SOCKET_CLOSED: KindRule(
-        at=Moment.TIME, on="*", value="the close code, 1001 where not given; 1006 sends none",
+        at=Moment.TIME, on="*", value="the close code, 1001 where not given; 1006 sends none", least=1000, most=4999,
         says="connections of a route are closed by the venue",
     ),
     _K.DAY_CUT: KindRule(at=Moment.TIME, on="*", says="connections of a route reach their 24 hours and are closed"),
@@ -174,7 +176,7 @@ RULES: dict[FaultKind, KindRule] = {
     _K.KLINE_MISSING: KindRule(at=Moment.KLINE, on=_FINAL, says="a bar's last frame never comes; REST has the bar"),
     _K.KLINE_REPEATED: KindRule(at=Moment.KLINE, on=_FINAL, says="a bar's last frame comes twice"),
     _K.KLINE_REVISED: KindRule(
-        at=Moment.KLINE, on=_FINAL, value="by what share of the close, 0.001 where not given",
+        at=Moment.KLINE, on=_FINAL, value="by what share of the close, 0.001 where not given", least=-0.5, most=0.5,
         says="REST later tells another close than the stream did",
     ),
     _K.KLINE_GAP: KindRule(at=Moment.KLINE, on=_FINAL, says="a bar does not exist: no last frame, no row over REST"),
@@ -195,35 +197,36 @@ RULES: dict[FaultKind, KindRule] = {
     ),
     _K.WS_ID_NULL: KindRule(at=Moment.WS_CALL, on="*", says="401 with a null id; not executed"),
     _K.LIQUIDATION: KindRule(
-        at=Moment.TIME, needs=_SYMBOL, says="the mark price jumps until the position of a symbol is liquidated",
+        at=Moment.TIME, says="the mark price jumps until the position of a symbol is liquidated",
     ),
     _K.ADL: KindRule(
-        at=Moment.TIME, needs=_SYMBOL, value="the share that is closed, all where not given",
+        at=Moment.TIME, value="the share that is closed, all where not given", most=1,
         says="the position of a symbol is auto-deleveraged",
     ),
     _K.FUNDING_INTERVAL: KindRule(
-        at=Moment.TIME, needs=frozenset({"symbol", "value"}), value="hours",
+        at=Moment.TIME, needs=frozenset({"value"}), value="hours: 1, 2, 4 or 8", least=1, most=8,
         says="the funding interval of a symbol changes",
     ),
     _K.SETTLING: KindRule(
-        at=Moment.TIME, needs=_SYMBOL, seconds="how long; for good where not given",
+        at=Moment.TIME, seconds="how long; for good where not given",
         says="a symbol goes to SETTLING: nothing may be opened",
     ),
     _K.FILTER_CHANGE: KindRule(
-        at=Moment.TIME, needs=frozenset({"symbol", "key", "value"}), key="tick_size, step_size or min_notional",
-        value="the new one", says="an order filter of a symbol changes",
+        at=Moment.TIME, needs=frozenset({"key", "value"}), key="the filter",
+        keys=("tick_size", "step_size", "min_notional"), value="the new one", least=1e-9,
+        says="an order filter of a symbol changes",
     ),
     _K.LEVERAGE_LOWERED: KindRule(
-        at=Moment.TIME, needs=frozenset({"symbol", "value"}), value="the new leverage",
+        at=Moment.TIME, needs=frozenset({"value"}), value="the new leverage", least=1, most=125,
         says="the venue lowers the leverage of a symbol",
     ),
-    _K.MARGIN_TYPE: KindRule(at=Moment.TIME, needs=_SYMBOL, says="the margin type of a symbol is ISOLATED"),
+    _K.MARGIN_TYPE: KindRule(at=Moment.TIME, says="the margin type of a symbol is ISOLATED"),
     _K.FOREIGN_ORDER: KindRule(
-        at=Moment.TIME, needs=frozenset({"symbol", "value"}), value="the quantity, below 0 to sell",
+        at=Moment.TIME, needs=frozenset({"value"}), value="USDT, below 0 to sell", least=-1e9,
         says="a person places a limit order far from the market",
     ),
     _K.FOREIGN_POSITION: KindRule(
-        at=Moment.TIME, needs=frozenset({"symbol", "value"}), value="the quantity, below 0 to sell",
+        at=Moment.TIME, needs=frozenset({"value"}), value="USDT, below 0 to sell", least=-1e9,
         says="a person trades at market by hand",
     ),
     _K.HEDGE_MODE: KindRule(at=Moment.TIME, says="the account is switched to hedge mode; every order gets -4061"),
@@ -245,7 +248,7 @@ RULES: dict[FaultKind, KindRule] = {
         says="a field has a word that nobody knows",
     ),
     _K.SLOW_INFO: KindRule(
-        at=Moment.ANSWER, on="GET /fapi/v1/exchangeInfo", value="so many symbols, 919 where not given",
+        at=Moment.ANSWER, on="GET /fapi/v1/exchangeInfo", value="so many symbols, 919 where not given", most=10_000,
         seconds="real time that it takes", says="exchangeInfo is huge, and slow",
     ),
 }  # fmt: skip

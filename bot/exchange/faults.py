@@ -4,13 +4,15 @@ import random
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from bot.clock import SECOND_MS
 from bot.config import Count, Symbol, Table, decode, parse_toml
 from bot.exchange.fault_kinds import RULES, FaultKind, KindRule, Moment
+from bot.exchange.matching.records import Settings
+from bot.exchange.matching.switches import Switches
 
 YEAR_SECONDS = 366 * 86_400
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=YEAR_SECONDS)]
@@ -70,6 +72,10 @@ class Fault(Table, frozen=True):
                 raise ValueError(f"{self.kind} needs {name}" + (f": {taken[name]}" if taken.get(name) else ""))
         if self.form is not None and self.form not in rule.forms:
             raise ValueError(f'form "{self.form}" of {self.kind} is unknown; expected one of {", ".join(rule.forms)}')
+        if self.key is not None and rule.keys and self.key not in rule.keys:
+            raise ValueError(f'key "{self.key}" of {self.kind} is unknown; expected one of {", ".join(rule.keys)}')
+        if self.value is not None and not rule.least <= self.value <= rule.most:
+            raise ValueError(f"value {self.value:g} of {self.kind}: expected {rule.least:g} to {rule.most:g}")
         if self.seconds is not None and self.seconds < 0 and not rule.negative:
             raise ValueError(f"seconds of {self.kind} must not be below 0")
 
@@ -97,8 +103,16 @@ class Scenario(Table, frozen=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,60}\Z", description="a name of a-z, 0-9 and -")]
     description: str
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None  # of chance; None: the simulator's
-    switches: dict[str, Any] = {}  # how the venue behaves where that is not known
+    partial_fill_probability: Share | None = None  # None: the simulator's
+    switches: Switches | None = None  # how the venue behaves where that is not known; None: the simulator's
     fault: tuple[Fault, ...] = ()
+
+    def settings(self, given: Settings) -> Settings:
+        """How the venue behaves, where the scenario says so."""
+        switches = given.switches if self.switches is None else self.switches
+        chance = self.partial_fill_probability
+        chance = given.partial_fill_probability if chance is None else chance
+        return msgspec.structs.replace(given, switches=switches, partial_fill_probability=chance)
 
 
 def read_scenario(path: Path) -> Scenario:

@@ -10,17 +10,9 @@ import msgspec
 from msgspec import field
 
 from bot.errors import VenueDisagrees
+from bot.exchange.payload import Ms, Payload, decode
 from bot.exchange.port import MarketEvent
-from bot.exchange.wire import (
-    INTERVAL_MS,
-    BuyOrSell,
-    Payload,
-    algo_status,
-    amount_before_trigger,
-    candle,
-    decode,
-    regular_status,
-)
+from bot.exchange.wire import INTERVAL_MS, BuyOrSell, algo_status, amount_before_trigger, candle, regular_status
 from bot.messages import MarkChanged, PriceChanged
 from bot.venue import Book, Fill, FundingDue, OrderReport, UserEvent
 
@@ -65,7 +57,7 @@ UNREAD = frozenset(
 )
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(Payload, frozen=True):
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     event: str | None = field(name="e", default=None)
     request_id: int | str | None = field(name="id", default=None)
@@ -74,7 +66,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 class _Kline(Payload, frozen=True, kw_only=True):
-    open_time: int = field(name="t")
+    open_time: Ms = field(name="t")
     interval: str = field(name="i")
     open: Decimal = field(name="o")
     high: Decimal = field(name="h")
@@ -85,7 +77,7 @@ class _Kline(Payload, frozen=True, kw_only=True):
 
 
 class _KlineEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="E")
+    at: Ms = field(name="E")
     symbol: str = field(name="s")
     kline: _Kline = field(name="k")
 
@@ -101,11 +93,11 @@ class _KlineEvent(Payload, frozen=True, kw_only=True):
 
 
 class _MarkPriceEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="E")
+    at: Ms = field(name="E")
     symbol: str = field(name="s")
     mark: Decimal = field(name="p")
     funding_rate: Decimal = field(name="r")
-    next_funding_at: int = field(name="T")
+    next_funding_at: Ms = field(name="T")
     market: int = field(name="st", default=USD_M)
 
     def events(self) -> tuple[MarketEvent, ...]:
@@ -133,7 +125,7 @@ class _Order(Payload, frozen=True, kw_only=True):
 
 
 class _OrderEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="T")
+    at: Ms = field(name="T")
     order: _Order = field(name="o")
 
     def events(self) -> tuple[UserEvent, ...]:
@@ -187,7 +179,7 @@ class _AlgoOrder(Payload, frozen=True, kw_only=True):
 
 
 class _AlgoEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="T")
+    at: Ms = field(name="T")
     order: _AlgoOrder = field(name="o")
 
     def events(self) -> tuple[UserEvent, ...]:
@@ -212,7 +204,7 @@ class _AccountChange(Payload, frozen=True, kw_only=True):
 
 
 class _AccountEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="T")
+    at: Ms = field(name="T")
     change: _AccountChange = field(name="a")
 
 
@@ -233,7 +225,7 @@ class _MarginEvent(Payload, frozen=True, kw_only=True):
 
 
 class _ExpiredEvent(Payload, frozen=True, kw_only=True):
-    at: int = field(name="E")
+    at: Ms = field(name="E")
 
 
 def read_market_frame(frame: bytes | str) -> tuple[MarketEvent | Acknowledged | Skipped, ...]:

@@ -1,6 +1,7 @@
 """The bot's end of the simulator's lockstep socket: time moves only when everything received has been worked on."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Protocol
 
 import aiohttp
@@ -10,6 +11,7 @@ import msgspec
 
 from bot.clock import ReplayClock
 from bot.errors import VenueUnavailable
+from bot.exchange.payload import Ms, decode
 from bot.streams import Activity
 
 SETTLING_PASSES = 25  # turns of the event loop; an alarm that is moved or rings needs about eight
@@ -19,18 +21,18 @@ STALL_SECONDS = 120.0  # real time in which one step must have been digested
 class VenueLedger(msgspec.Struct, frozen=True):
     """The simulator's own account, to be held against the bot's."""
 
-    wallet: str
-    positions: dict[str, str]
+    wallet: Decimal
+    positions: dict[str, Decimal]
     fills: int
-    realized_pnl: str
-    fees: str
-    funding: str
-    transfers: str = "0"
+    realized_pnl: Decimal
+    fees: Decimal
+    funding: Decimal
+    transfers: Decimal = Decimal(0)
     fills_digest: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True, tag_field="type", tag="tick"):
-    now: int
+    now: Ms
     frames: int
     done: bool
     progress: float
@@ -67,7 +69,6 @@ class Lockstep:
         self._activity = activity
         self._frames = frames
         self._on_quiet = on_quiet
-        self._decoder = msgspec.json.Decoder(Tick)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def connect(self, session: aiohttp.ClientSession, url: str, digest: bool = False) -> None:
@@ -78,7 +79,7 @@ class Lockstep:
         self._clock.advance((await self._next_tick()).now)
 
     async def run(self) -> None:
-        """Answer the first tick once all is quiet, then every one. VenueUnavailable when the simulator goes away."""
+        """Answer the first tick once all is quiet, then every one. VenueError when the simulator goes away or errs."""
         done = False
         with anyio.fail_after(STALL_SECONDS):
             await self._digest(0, more=False)
@@ -103,16 +104,16 @@ class Lockstep:
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise VenueUnavailable("the simulator closed the lockstep socket")
-        return self._decoder.decode(message.data)
+        return decode(message.data, Tick)
 
     async def _digest(self, frames: int, *, more: bool) -> None:
-        await self._settle(frames)
+        await self._frames.wait_for(frames)  # once: a socket that is lost from here on takes its frames with it
+        await self._settle()
         while not more and self._clock.wake_next():
-            await self._settle(frames)
+            await self._settle()
 
-    async def _settle(self, frames: int) -> None:
+    async def _settle(self) -> None:
         while True:
-            await self._frames.wait_for(frames)
             for _ in range(SETTLING_PASSES):
                 await anyio.lowlevel.checkpoint()
             if self._activity.quiet:

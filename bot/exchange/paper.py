@@ -148,7 +148,7 @@ class PaperTrading:
 
     async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
         await anyio.lowlevel.checkpoint()
-        return {symbol: (bracket,) for symbol, bracket in self.engine.brackets().items()}
+        return {symbol: self.engine.brackets(symbol) for symbol in self.engine.symbols}
 
     async def check_account(self) -> None:
         await anyio.lowlevel.checkpoint()

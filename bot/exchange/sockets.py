@@ -232,7 +232,7 @@ class BinanceUser:
         self._key_kept_at = 0
 
     async def user_events(self) -> AsyncGenerator[UserEvent, None]:
-        pause = BackOff()
+        pause = BackOff(self._clock)
         while True:
             try:
                 key = await self._rest.new_listen_key()
@@ -245,8 +245,20 @@ class BinanceUser:
                         yield event
             except (VenueUnavailable, VenueRejected, VenueDisagrees) as lost:
                 reason = str(lost)
+                retry_at = lost.retry_at if isinstance(lost, VenueUnavailable) else None
             yield UserStreamLost(self._clock.now(), reason)
-            await pause.wait()
+            if retry_at is None:
+                await pause.wait()
+            else:
+                await self._wait_until(retry_at)
+
+    async def _wait_until(self, retry_at: int) -> None:
+        """The venue has said when it will be asked again. Waiting for that is no work: in lockstep time must go on."""
+        self._activity.end()
+        try:
+            await self._clock.sleep_until(retry_at)
+        finally:
+            self._activity.begin()
 
     async def _follow(self, socket: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[UserEvent, None]:
         for handled in itertools.count():

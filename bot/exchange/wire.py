@@ -4,15 +4,15 @@ Sources and recorded examples: docs of /fapi/v1, /fapi/v3 and the user data stre
 An unknown word, a missing amount or one that is not finite is VenueDisagrees: nothing here guesses.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from bot.errors import VenueDisagrees
+from bot.exchange.payload import Ms, Payload, decode, is_amount
 from bot.messages import Bar
 from bot.venue import (
     Book,
@@ -25,7 +25,6 @@ from bot.venue import (
     VenueStatus,
 )
 
-T = TypeVar("T")
 BuyOrSell = Literal["BUY", "SELL"]
 INTERVAL_MS = {
     "1m": 60_000,
@@ -67,30 +66,6 @@ _ALGO_STATUS = {
 }
 
 
-class Payload(msgspec.Struct, frozen=True, rename="camel"):
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if type(value) is Decimal and not value.is_finite():
-                raise ValueError(f"{name} is not finite")
-
-
-@functools.cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
-
-
-def decode(raw: bytes | str | msgspec.Raw, kind: type[T]) -> T:
-    """`raw` (JSON) as `kind`; VenueDisagrees where it is not one."""
-    wanted: Any = kind  # mypy does not count type[T] as hashable
-    try:
-        decoded: T = _decoder(wanted).decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        legible = isinstance(error, msgspec.ValidationError)
-        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}", legible=legible) from None
-    return decoded
-
-
 def regular_status(word: str, filled: Decimal, quantity: Decimal) -> VenueStatus:
     if word in _MADE_BY_VENUE:
         if filled == 0:
@@ -115,8 +90,8 @@ def amount_before_trigger(text: str | None) -> Decimal:
         amount = Decimal(text or 0)
     except ArithmeticError:
         amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise VenueDisagrees(f"amount {text!r} of an algo order is not a number")
+    if not is_amount(amount):
+        raise VenueDisagrees(f"amount {text!r:.60} of an algo order is not a number in range")
     return amount
 
 
@@ -133,7 +108,7 @@ class OrderAnswer(Payload, frozen=True, kw_only=True):
     side: BuyOrSell
     orig_qty: Decimal
     executed_qty: Decimal
-    update_time: int
+    update_time: Ms
 
     def report(self) -> OrderReport:
         return OrderReport(
@@ -157,7 +132,7 @@ class AlgoAnswer(Payload, frozen=True, kw_only=True):
     algo_id: int
     algo_status: str
     side: BuyOrSell
-    update_time: int
+    update_time: Ms
     quantity: Decimal | None = None
     close_position: bool = False
     actual_qty: str | None = None
@@ -208,7 +183,7 @@ class UserTrade(Payload, frozen=True, kw_only=True):
     commission_asset: str
     realized_pnl: Decimal
     maker: bool
-    time: int
+    time: Ms
 
     def fill(self) -> Fill:
         return Fill(
@@ -232,7 +207,7 @@ class Income(Payload, frozen=True, kw_only=True):
     income_type: str
     income: Decimal
     asset: str
-    time: int
+    time: Ms
     tran_id: int
 
     def funding_paid(self) -> FundingPaid:
@@ -313,17 +288,17 @@ class LeverageBrackets(Payload, frozen=True, kw_only=True):
 
 
 class ServerTime(Payload, frozen=True, kw_only=True):
-    server_time: int
+    server_time: Ms
 
 
 class KlineRow(Payload, frozen=True, array_like=True):
-    open_time: int
+    open_time: Ms
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
     volume: Decimal
-    close_time: int
+    close_time: Ms
 
     def bar(self, symbol: str, interval_ms: int) -> Bar:
         return candle(symbol, interval_ms, self.open_time, (self.open, self.high, self.low, self.close, self.volume))
@@ -392,5 +367,12 @@ def instruments(raw: bytes) -> tuple[dict[str, Instrument], dict[str, str]]:
             found = instrument(row)
             sound[found.symbol] = found
         except VenueDisagrees as fault:
-            faults[decode(row, _SymbolName).symbol] = str(fault)
+            faults[_name_of(row)] = str(fault)
     return sound, faults
+
+
+def _name_of(row: msgspec.Raw) -> str:
+    try:
+        return decode(row, _SymbolName).symbol
+    except VenueDisagrees:
+        return _SymbolName().symbol

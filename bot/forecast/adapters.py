@@ -6,11 +6,13 @@ from typing import Literal
 import msgspec
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bot.errors import ModelRefused
 from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
+RANKS = 4  # so many the compiled pass takes at a time
 TARGETS = ("qkv_proj", "out", "ff0", "ff1")
 
 
@@ -34,7 +36,7 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in), in the dtype of W
+    a: Tensor  # (rank, in), in the dtype of W; the rank filled up with zeros to a multiple of RANKS
     b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
     gain: Tensor | None  # (out,), float32; None: one
 
@@ -90,7 +92,9 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
     ||w + s bA||^2 = ||w||^2 + 2 s b.(A w) + s^2 b (A A^T) b^T.
     """
     device, dtype = matrices[0].device, matrices[0].dtype
-    a, b = raw.a.to(device, torch.float32), raw.b.to(device, torch.float32) * scale
+    missing = -len(raw.a) % RANKS
+    a = functional.pad(raw.a.to(device, torch.float32), (0, 0, 0, missing))
+    b = functional.pad(raw.b.to(device, torch.float32) * scale, (0, missing))
     gain = None
     if raw.magnitude is not None:
         inputs, upright = a.to(dtype), b.t().contiguous()  # (rank, out): sums over few columns are slow

@@ -1,6 +1,5 @@
 """All requests of one moment as one batch for the model, and its answer as forecasts. Pure."""
 
-import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,28 +8,11 @@ import numpy as np
 
 from bot.forecast.distance import InputStats, distances
 from bot.forecast.engine import Prediction
-from bot.messages import Floats, Forecast, ForecastRefused, ForecastRequest, ForecastsReady, Window
+from bot.messages import Floats, Forecast, ForecastRefused, ForecastRequest, ForecastsReady, Refusal, Window
+from bot.strategy.window import distance_refusal
 
 ABSURD_RETURN = 0.5  # a larger predicted move says that the model, not the market, is broken
 LOWER, UPPER = 0.1, 0.9
-
-
-class Refusal(enum.StrEnum):
-    """Why a window got no forecast."""
-
-    WRONG_LENGTH = "wrong_length"
-    NOT_FINITE = "not_finite"  # NaN or infinite
-    NOT_POSITIVE = "not_positive"
-    SYMBOL_TWICE = "symbol_twice"  # in one request: one of the two is another symbol's window
-    BAR_NOT_CLOSED = "bar_not_closed"  # the last bar closes in the future
-    INPUTS_UNKNOWN = "inputs_unknown"  # a distance is the limit, and the checkpoint tells nothing to measure it by
-    INPUT_UNLIKE_TRAINING = "input_unlike_training"  # farther from the training windows than is allowed
-
-    NOT_FINITE_FORECAST = "not_finite_forecast"
-    ABSURD_FORECAST = "absurd_forecast"  # says more than ABSURD_RETURN
-    WRONG_SHAPE = "wrong_shape"  # the model's answer has other rows than it was asked for
-    UNKNOWN_TIER = "unknown_tier"  # no model was loaded for it
-    STALE = "stale"  # the request's deadline has passed
 
 
 Place = tuple[int, str]  # request id, symbol
@@ -141,10 +123,9 @@ class Answered(msgspec.Struct, frozen=True, eq=False):
         if not _is_whole(self.prediction, len(self.batch)):
             return ForecastRefused(window.symbol, Refusal.WRONG_SHAPE)
         row = self.batch.rows[place]
-        if self.max_distance and math.isnan(self.distances[row]):
-            return ForecastRefused(window.symbol, Refusal.INPUTS_UNKNOWN)
-        if self.max_distance and self.distances[row] > self.max_distance:
-            return ForecastRefused(window.symbol, Refusal.INPUT_UNLIKE_TRAINING)
+        far = distance_refusal(float(self.distances[row]), self.max_distance)
+        if far is not None:
+            return ForecastRefused(window.symbol, far)
         return judge(window, self.prediction, row, self.serving[request.tier])
 
     def measured(self, requests: Iterable[ForecastRequest]) -> dict[str, dict[str, float]]:

@@ -174,7 +174,8 @@ def locate(base: str, directory: Path = CHECKPOINTS) -> Located:
     )
 
 
-def _threads_for(spec: ModelSpec) -> int:
+def threads_for(spec: ModelSpec) -> int:
+    """Of one pass: one for a small model, torch's own choice for a large one."""
     return 1 if sum(map(math.prod, layout(spec).values())) < ONE_THREAD_BELOW else TORCH_THREADS
 
 
@@ -202,7 +203,7 @@ def load(
         raise ModelRefused(f"{located.name}: was made for a context of {manifest.context} bars, not {wanted}")
     file = WeightsFile.at(located.weights)
     known = identify(located)
-    torch.set_num_threads(threads or _threads_for(known.spec))
+    torch.set_num_threads(threads or threads_for(known.spec))
     ceiling.check(str(file.path), weights_bytes(known.spec, choose_dtype(dtype, known.spec)))
     try:
         engine = _engine(file.open(), located, known, wanted, dtype)
@@ -268,7 +269,7 @@ def _in_directory(place: Path) -> Located:
 def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ModelRefused(f"{path}: {error}{_MEND}") from None
 
 

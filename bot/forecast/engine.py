@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
+from bot.forecast import lowrank
 from bot.forecast.adapters import Adapter, RawAdapter
 from bot.forecast.matrix import computes_bfloat16, packs
 from bot.forecast.network import ModelSpec, check_layout, patch_stats
@@ -79,6 +80,7 @@ class Engine:
         Raises ModelRefused naming the layer and the fault: a shape, values that are not finite, a row of zeros.
         """
         low_rank.check(raw, self.spec)
+        lowrank.make_ready(self.device)
         layers: list[dict[str, low_rank.Delta]] = [{} for _ in range(self.spec.layers)]
         with torch.inference_mode():
             for (index, target), delta in raw.tensors.items():

@@ -8,7 +8,7 @@ from anyio import TASK_STATUS_IGNORED, CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 
 from bot.clock import Clock, Stopwatch
-from bot.forecast.batch import Answered, Batch, Refusal, compose, measure, refuse
+from bot.forecast.batch import Answered, Batch, compose, measure, refuse
 from bot.forecast.distance import UNLIKE, Outliers
 from bot.forecast.engine import Prediction
 from bot.forecast.serving import Change, Forecaster
@@ -19,6 +19,7 @@ from bot.messages import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
+    Refusal,
     Severity,
 )
 from bot.metrics import Metrics

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bot.forecast.adapters import TARGETS, Adapter, target_shapes
+from bot.forecast.lowrank import Own, adapted
 from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
@@ -144,17 +145,14 @@ class Trunk:
         """The target's matrix, a `part` of it, with each group's own adapter on the group's rows; float32."""
         inputs = inputs.to(self._dtype)
         matrix = self._matrices[index, target][part]
-        result = matrix.times(inputs).float()
+        product = matrix.times(inputs)
         each = len(inputs) // series
-        for first, last, adapter in groups:
-            delta = adapter.layers[index].get(target)
-            if delta is None:
-                continue
-            own = result[first * each : last * each]
-            if delta.gain is not None:
-                own *= delta.gain[matrix.rows]
-            own.addmm_(functional.linear(inputs[first * each : last * each], delta.a).float(), delta.b[matrix.rows].t())
-        return result
+        owned = [
+            Own(first * each, last * each, adapter.layers[index][target])
+            for first, last, adapter in groups
+            if target in adapter.layers[index]
+        ]
+        return adapted(product, inputs, owned, matrix.rows) if owned else product.float()
 
     def _norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
         return (hidden * _inverse_rms(hidden)).mul_(self._scale(index, name))

@@ -73,7 +73,7 @@ class Feed:
         oldest = newest - (self._context + SPARE_BARS) * self._interval_ms
         self._last = dict.fromkeys(self._symbols, oldest - self._interval_ms)
         self._unseen = set(self._symbols)
-        pause = BackOff()
+        pause = BackOff(self._clock)
         while not await self._catch_up():
             await pause.wait()
         async with anyio.create_task_group() as group:
@@ -84,7 +84,7 @@ class Feed:
             task_status.started()
 
     async def _follow_stream(self) -> None:
-        pause = BackOff()
+        pause = BackOff(self._clock)
         while True:
             events = self._market.market_events(self._symbols, self._interval_ms)
             try:

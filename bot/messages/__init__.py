@@ -11,6 +11,7 @@ from bot.messages.forecast import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
+    Refusal,
     Window,
 )
 from bot.messages.market import (
@@ -83,6 +84,7 @@ __all__ = [
     "PositionStatus",
     "PriceChanged",
     "Progress",
+    "Refusal",
     "ReturnKnown",
     "Severity",
     "Side",

@@ -1,5 +1,7 @@
 """What is asked of the model, and what it answers."""
 
+import enum
+
 import msgspec
 
 from bot.messages.market import Floats
@@ -38,6 +40,24 @@ class Forecast(msgspec.Struct, frozen=True, eq=False):
     predicted_return: float  # point forecast at the horizon / last close - 1
     predicted_q10: float  # the same of the 0.1 quantile
     predicted_q90: float
+
+
+class Refusal(enum.StrEnum):
+    """Why a window got no forecast."""
+
+    WRONG_LENGTH = "wrong_length"
+    NOT_FINITE = "not_finite"  # NaN or infinite
+    NOT_POSITIVE = "not_positive"
+    SYMBOL_TWICE = "symbol_twice"  # in one request: one of the two is another symbol's window
+    BAR_NOT_CLOSED = "bar_not_closed"  # the last bar closes in the future
+    INPUTS_UNKNOWN = "inputs_unknown"  # a distance is the limit, and the checkpoint tells nothing to measure it by
+    INPUT_UNLIKE_TRAINING = "input_unlike_training"  # farther from the training windows than is allowed
+
+    NOT_FINITE_FORECAST = "not_finite_forecast"
+    ABSURD_FORECAST = "absurd_forecast"  # says more than ABSURD_RETURN
+    WRONG_SHAPE = "wrong_shape"  # the model's answer has other rows than it was asked for
+    UNKNOWN_TIER = "unknown_tier"  # no model was loaded for it
+    STALE = "stale"  # the request's deadline has passed
 
 
 class ForecastRefused(msgspec.Struct, frozen=True):

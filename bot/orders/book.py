@@ -11,7 +11,7 @@ from bot.orders.booking import book_close, book_entry, stop_from
 from bot.orders.nakedness import NakedMeter
 from bot.orders.states import LIVE, OrderEvent, event_of, move
 from bot.strategy.rounding import decimal_of, stop_on_tick
-from bot.venue import Fill, Instrument, Leg, OrderKind, OrderReport, OrderRequest, OrderRow, OrderState
+from bot.venue import Book, Fill, Instrument, Leg, OrderKind, OrderReport, OrderRequest, OrderRow, OrderState
 
 ZERO = Decimal(0)
 _KINDS = {Leg.STOP: OrderKind.STOP_MARKET, Leg.TARGET: OrderKind.TAKE_PROFIT_MARKET, Leg.EXIT: OrderKind.MARKET}
@@ -35,6 +35,7 @@ class PositionBook:
         self._prefix = prefix
         self._instruments = instruments
         self._meter = NakedMeter()
+        self._reported: dict[str, Decimal] = {}  # by client id: what the venue says was executed
         self.surprises: list[str] = []  # what the venue said that makes no sense, until the desk takes it up
 
     def adopt_rules(self, instruments: Mapping[str, Instrument]) -> None:
@@ -61,6 +62,17 @@ class PositionBook:
     def net(self, symbol: str) -> Decimal:
         """Signed open quantity of our positions."""
         return sum((p.open_quantity * p.side.sign for p in self.open_positions(symbol)), ZERO)
+
+    def owes(self, row: OrderRow) -> bool:
+        """The venue counts executions of the order that are not booked yet."""
+        return self._reported.get(row.client_id, ZERO) > row.filled
+
+    def owed_symbols(self) -> set[str]:
+        return {self.orders[key].request.symbol for key in self._reported if self.owes(self.orders[key])}
+
+    def may_fill(self, position: Position) -> bool:
+        """The entry rests, or more of it was executed than is booked."""
+        return any(row.state in LIVE or self.owes(row) for row in self.legs(position.position_id, Leg.ENTRY))
 
     def expired_entries(self, now: int) -> list[OrderRow]:
         """Entries that rest beyond their time to live."""
@@ -149,6 +161,8 @@ class PositionBook:
             return row
         if not conditional or row.venue_id is None:
             row.venue_id = report.venue_id
+        if report.book is Book.REGULAR:
+            self._reported[row.client_id] = max(report.filled, self._reported.get(row.client_id, ZERO))
         if event is OrderEvent.FILLED and row.filled < report.filled:
             event = OrderEvent.TRIGGERED if row.request.kind.book is not report.book else OrderEvent.ACCEPTED
         self.apply_event(row, event, report.at, report.reason)
@@ -208,7 +222,7 @@ class PositionBook:
         """Close a position that has nothing open and no entry on its way."""
         if position.status is PositionStatus.CLOSED or position.open_quantity != 0:
             return
-        if self.legs(position.position_id, Leg.ENTRY, live=True):
+        if self.may_fill(position):
             return
         position.status = PositionStatus.CLOSED
         position.closed_at = now
@@ -310,5 +324,6 @@ class PositionBook:
         for position_id in forgotten:
             for row in self._legs.pop(position_id, []):
                 del self.orders[row.client_id]
+                self._reported.pop(row.client_id, None)
             del self.positions[position_id]
         return forgotten

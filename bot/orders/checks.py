@@ -17,6 +17,7 @@ from bot.venue import Leg, OrderRow, OrderState
 BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user stream is down
 STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
 SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
+MANY_MS = 15 * SECOND_MS  # between two looks at all open orders, which weigh 80
 FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
 
 
@@ -47,6 +48,7 @@ class Checks:
         self._news = news
         self._clock = clock
         self._stream_up = False
+        self._all_looked_at = 0
         self._disagrees_since: int | None = None
 
     async def on_stream_up(self) -> None:
@@ -100,8 +102,12 @@ class Checks:
     async def watch(self) -> None:
         """Look for the stops of what is open: one that is gone, refused or stuck is told by nobody else."""
         stops = [row for row in self._book.live_orders() if self._is_watched(row)]
+        few, now = len(stops) <= FEW, self._clock.now()
+        if not few and now - self._all_looked_at < MANY_MS:
+            return
+        self._all_looked_at = now
         try:
-            missing = await self._reconciler.not_standing(stops, one_by_one=len(stops) <= FEW)
+            missing = await self._reconciler.not_standing(stops, one_by_one=few)
         except (VenueUnavailable, VenueRejected):
             return  # looked at again; want of an answer says nothing
         for row in missing:

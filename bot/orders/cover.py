@@ -45,7 +45,8 @@ class Cover:
         if position.status is PositionStatus.CLOSING:
             leaving = self._book.legs(position.position_id, Leg.EXIT, live=True)
             too_early = now < self._no_exit_before.get(position.position_id, 0)
-            return [] if leaving or too_early or position.open_quantity <= 0 else [(Leg.EXIT, None)]
+            owed = any(self._book.owes(row) for row in self._book.legs(position.position_id))
+            return [] if leaving or too_early or owed or position.open_quantity <= 0 else [(Leg.EXIT, None)]
         wanted = ((Leg.STOP, position.stop_price), (Leg.TARGET, position.target_price))
         return [
             (leg, price)
@@ -130,7 +131,8 @@ class Cover:
     def _arms(self, position: Position) -> bool:
         if not self.arms or position.position_id in self._withdrawn or position.stop_price is None:
             return False
-        return any(row.request.kind is OrderKind.LIMIT for row in self._live(position, Leg.ENTRY))
+        rows = self._book.legs(position.position_id, Leg.ENTRY)
+        return self._book.may_fill(position) and any(row.request.kind is OrderKind.LIMIT for row in rows)
 
     def _quantity(self, position: Position, leg: Leg) -> Decimal:
         if leg is Leg.STOP and self._arms(position):
@@ -146,6 +148,6 @@ class Cover:
         if row.request.trigger_price != price:
             return False
         larger = row.leg is Leg.STOP and row.request.quantity > position.open_quantity
-        if larger and self._live(position, Leg.ENTRY):  # more may fill yet
+        if larger and self._book.may_fill(position):
             return row.request.quantity >= self._quantity(position, Leg.STOP)
         return row.request.quantity == self._quantity(position, row.leg)

@@ -33,7 +33,7 @@ from bot.orders.ledger import Ledger
 from bot.orders.news import DeskNews, News
 from bot.orders.protection import Protection
 from bot.orders.reconcile import Reconciler
-from bot.orders.sender import CHECK, COVER, FLATTEN, FUNDING, RECHECK_MS, RECONCILE, WATCH, Sender
+from bot.orders.sender import CHECK, COVER, FILLS, FLATTEN, FUNDING, RECHECK_MS, RECONCILE, WATCH, Sender
 from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.strangers import Strangers
@@ -309,6 +309,11 @@ class Desk:
             await self._checks.reconcile()
         elif key == FUNDING:
             await self._intake.on_funding()
+        elif key == FILLS:
+            for symbol in self.book.owed_symbols():
+                await self._intake.pull(symbol)
+            if self.book.owed_symbols():
+                self._sender.recheck(FILLS, RECHECK_MS)
         elif key == CHECK:
             self._unchecked = False
             await self._checks.check()

@@ -138,7 +138,10 @@ class Protection:
 
     def _may_become_seen(self, position: Position) -> bool:
         now = self._clock.now()
-        return now - self._not_seen.setdefault(position.position_id, now) < NOT_SEEN_MS
+        if now - self._not_seen.setdefault(position.position_id, now) < NOT_SEEN_MS:
+            return True
+        del self._not_seen[position.position_id]
+        return False
 
     async def _after_refused_arming(self, position: Position, code: str) -> None:
         """A venue that takes no reduce-only order while flat gets none any more: stops then come with the fill.

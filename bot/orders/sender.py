@@ -18,9 +18,9 @@ STUCK_MS = 4 * SECOND_MS  # a trigger that has made no order by then will make n
 RECHECK_MS = 5 * SECOND_MS
 DUPLICATE_CLIENT_ID = -4116
 # keys of the recheck times, no client ids
-RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN = "reconcile", "cover", "funding", "check", "watch", "flatten"
-DEAD_MAN = "dead_man"
-KEYS = frozenset({RECONCILE, COVER, FUNDING, CHECK, WATCH, FLATTEN, DEAD_MAN})
+RECONCILE, COVER, FUNDING, FILLS = "reconcile", "cover", "funding", "fills"
+CHECK, WATCH, FLATTEN, DEAD_MAN = "check", "watch", "flatten", "dead_man"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, FILLS, CHECK, WATCH, FLATTEN, DEAD_MAN})
 
 
 class Sent(enum.Enum):
@@ -64,6 +64,8 @@ class Sender:
         for client_id in [key for key in self.recheck_at if key not in live and key not in KEYS]:
             del self.recheck_at[client_id]
             self._unseen.pop(client_id, None)
+        if self._book.owed_symbols():
+            self.recheck_at.setdefault(FILLS, self._clock.now() + SECOND_MS)
         for client_id, state in live.items():
             if state is OrderState.TRIGGERED:
                 self.recheck_at.setdefault(client_id, self._clock.now() + RECHECK_MS)

@@ -177,6 +177,14 @@ def ending(
     return FollowStatus.OPEN if ended == STILL_OPEN else Ending(REASONS[ended], price, at)
 
 
+def prepare() -> None:
+    """Compile now what the first refused signal that is followed would hold everything up for (seconds, uncached)."""
+    still = np.full(1, 100.0)
+    bars = Bars("", 1, np.zeros(1, dtype=np.int64), still, still, still, still, still)
+    wait(*_columns(bars), 0, 1, 99.0, 0, 1, WORST_FIRST)
+    ending(Side.LONG, 100.0, 0, ExitPlan(stop_pct=2.0), bars, Path.PESSIMISTIC)
+
+
 def bar_of(bars: Bars, at: int) -> int | None:
     """The index of the bar that holds the moment `at`; None where there is none."""
     index = int(np.searchsorted(bars.open_time, at, side="right")) - 1

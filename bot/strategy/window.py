@@ -1,16 +1,19 @@
 """Bars in, windows out: a rolling buffer of one symbol's closed bars, and the rules a window must pass."""
 
 import enum
+import math
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bot.messages import Bar, Bars, Floats, ForecastRefused, Window
+from bot.messages import Bar, Bars, Floats, ForecastRefused, Refusal, Window
 from bot.strategy.reasons import Reason
 
 FIELDS = ("open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
+
+Mask = npt.NDArray[np.bool_]
 
 
 def tail(bars: Bars, count: int) -> Bars:
@@ -55,6 +58,45 @@ def refusal(bars: Bars, context: int, interval_ms: int) -> Reason | None:
     if not all((getattr(seen, name) > 0).all() for name in PRICES):
         return Reason.WINDOW_NOT_POSITIVE
     return None
+
+
+def refusals(bars: Bars, context: int, interval_ms: int) -> dict[Reason, Mask]:
+    """What `refusal` says of the newest `context` bars as of each bar, (bars,): masks that exclude one another."""
+    count = len(bars)
+    steps = np.diff(bars.open_time)
+    numbers = np.column_stack([getattr(bars, name) for name in FIELDS])
+    prices = numbers[:, [FIELDS.index(name) for name in PRICES]]
+    in_order = [
+        (Reason.WINDOW_INTERVAL, np.full(count, bars.interval_ms != interval_ms)),
+        (Reason.WINDOW_SHORT, np.arange(count) < context - 1),
+        (Reason.WINDOW_ORDER, _any_of_the_last(np.append(False, steps <= 0), context - 1)),
+        (Reason.WINDOW_GAP, _any_of_the_last(np.append(False, steps != interval_ms), context - 1)),
+        (Reason.WINDOW_INTERVAL, bars.open_time % interval_ms != 0),
+        (Reason.WINDOW_NOT_FINITE, _any_of_the_last(np.any(~np.isfinite(numbers), axis=1), context)),
+        (Reason.WINDOW_NOT_POSITIVE, _any_of_the_last(np.any(prices <= 0, axis=1), context)),
+    ]
+    found: dict[Reason, Mask] = {}
+    left = np.ones(count, dtype=np.bool_)
+    for reason, where in in_order:
+        found[reason] = found.get(reason, np.zeros(count, dtype=np.bool_)) | (where & left)
+        left = left & ~where
+    return {reason: where for reason, where in found.items() if where.any()}
+
+
+def _any_of_the_last(flags: Mask, count: int) -> Mask:
+    """Whether one of the last `count` flags is set, as of each."""
+    seen = np.concatenate([[0], np.cumsum(flags)])
+    first = np.maximum(np.arange(len(flags)) + 1 - count, 0)
+    return np.asarray(seen[1:] - seen[first] > 0)
+
+
+def distance_refusal(distance: float, limit: float) -> Refusal | None:
+    """Why a window so far from the checkpoint's training windows gets no forecast; NaN: nobody knows how far."""
+    if not limit:
+        return None
+    if math.isnan(distance):
+        return Refusal.INPUTS_UNKNOWN
+    return Refusal.INPUT_UNLIKE_TRAINING if distance > limit else None
 
 
 def make_window(bars: Bars, context: int, interval_ms: int) -> Window | ForecastRefused:

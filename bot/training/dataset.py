@@ -10,9 +10,11 @@ import polars as pl
 
 from bot.clock import HOUR_MS
 from bot.errors import OperatorError
+from bot.history.bars import BarFiles
+from bot.history.layout import Schema
 from bot.messages import Floats
 
-SUFFIX = "-1h.parquet"
+CLOSES: Schema = {"open_time": pl.Int64(), "close": pl.Float64()}
 
 
 class Series(msgspec.Struct, frozen=True, eq=False):
@@ -32,30 +34,27 @@ class Series(msgspec.Struct, frozen=True, eq=False):
 
 
 def read_series(directories: Sequence[Path]) -> tuple[Series, ...]:
-    """Every `SYMBOL-1h.parquet`, sorted by symbol. A later directory adds only the bars before an earlier one's first.
+    """1h closes of every symbol, sorted by symbol. A later directory adds only the bars before an earlier one's first.
 
-    Raises OperatorError where a directory holds no such file or a file lacks a column.
+    Raises OperatorError where a directory holds no 1h bars or a file lacks a column.
     """
     found: dict[str, Series] = {}
     for directory in directories:
-        paths = sorted(directory.glob(f"*{SUFFIX}"))
-        if not paths:
-            raise OperatorError(f"--bars {directory}: there is no SYMBOL{SUFFIX}")
-        for path in paths:
-            symbol = path.name.removesuffix(SUFFIX)
-            found[symbol] = _prepend(_read(path, symbol), found.get(symbol))
+        files = BarFiles(directory)
+        symbols = files.symbols(HOUR_MS)
+        if not symbols:
+            raise OperatorError(f"--bars {directory}: there are no 1h bars; expected SYMBOL-1h.parquet or SYMBOL/1h")
+        for symbol in symbols:
+            found[symbol] = _prepend(_read(files, symbol), found.get(symbol))
     return tuple(found[symbol] for symbol in sorted(found))
 
 
-def _read(path: Path, symbol: str) -> Series:
-    try:
-        table = pl.read_parquet(path, columns=["open_time", "close"]).sort("open_time")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise OperatorError(f"{path}: {error}") from None
-    close = table["close"].to_numpy().astype(np.float64)
+def _read(files: BarFiles, symbol: str) -> Series:
+    table = files.frame(symbol, HOUR_MS, schema=CLOSES).sort("open_time")
+    close = table["close"].to_numpy()
     if not (np.isfinite(close).all() and (close > 0).all()):
-        raise OperatorError(f"{path}: column close holds a value that is not above zero")
-    return Series(symbol, table["open_time"].to_numpy().astype(np.int64), close)
+        raise OperatorError(f"{files.place(symbol, HOUR_MS)}: column close holds a value that is not above zero")
+    return Series(symbol, table["open_time"].to_numpy(), close)
 
 
 def _prepend(older: Series, newer: Series | None) -> Series:

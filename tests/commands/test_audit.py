@@ -16,11 +16,11 @@ from bot.commands.filters import print_filters
 from bot.commands.why import print_why
 from bot.config import JournalTable
 from bot.errors import OperatorError
+from bot.history.bars import BarFiles
 from bot.journal.audit import AuditRows
 from bot.journal.connection import open_journal
 from bot.journal.records import Records
 from bot.journal.store import VENUE, Store
-from bot.market.history import BarHistory
 from bot.messages import Bar, ExitPlan, PositionStatus, Side, Signal, SignalOutcome
 from bot.strategy.audit import Expectations
 from bot.venue import Leg
@@ -72,7 +72,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, signals: list[Signal]) -> It
     bars = walk(DAYS)
     columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)
     recorded = [Bar("BTCUSDT", HOUR_MS, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-    BarHistory(folder / "bars" / "replay").append(recorded)
+    BarFiles(folder / "bars" / "replay").append(recorded)
     yield folder
     remove(folder)
 
@@ -147,7 +147,7 @@ def test_other_bars_on_disk_than_the_bot_decided_on_are_found(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = walk(DAYS, seed=2)
-    monkeypatch.setattr(BarHistory, "load", lambda self, symbol, interval_ms: whole)
+    monkeypatch.setattr(BarFiles, "load", lambda self, symbol, interval_ms, **range_of: whole)
     assert print_audit(DAYS, state, state / "absent.toml", as_json=False) == 1
     assert "indicators_differ" in printed(capsys)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from bot.exchange.matching import AlgoUpdated, Engine, NewAlgo, NewOrder, OrderUpdated, Settings
+from bot.exchange.matching import AlgoUpdated, Engine, MarginCalled, NewAlgo, NewOrder, OrderUpdated, Settings
 from bot.venue import Instrument
 
 D = Decimal
@@ -118,6 +118,8 @@ def told_events(engine: Engine) -> list[str]:
                 told.append(f"order {order.client_id} {execution} {order.status}{reason}")
             case AlgoUpdated(algo=algo):
                 told.append(f"algo {algo.client_id} {algo.status} {algo.reject_reason}".strip())
+            case MarginCalled():
+                told.append("margin call")
             case _:
                 told.append(f"account {event.reason} {plain(event.wallet)}")
     return told

@@ -6,7 +6,8 @@ import pytest
 
 from bot.errors import VenueDisagrees
 from bot.exchange.account_wire import AccountInformation, transfers
-from bot.exchange.wire import Income, decode
+from bot.exchange.payload import decode
+from bot.exchange.wire import Income
 from bot.venue import Transfer, Worth
 
 

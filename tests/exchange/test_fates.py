@@ -82,7 +82,7 @@ def test_two_late_triggers_of_one_moment_both_go_on() -> None:
 
 def test_the_venue_may_drop_a_waiting_stop() -> None:
     engine = doomed()
-    engine.drop_algo(stop(engine).algo_id)
+    engine.expire_algo(stop(engine).algo_id)
     assert statuses(engine) == [VenueStatus.EXPIRED]
     play(engine, "last 80")
     assert engine.position(SYMBOL).quantity == 2

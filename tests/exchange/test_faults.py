@@ -154,7 +154,7 @@ def test_faults_come_and_go_and_no_number_is_given_twice() -> None:
 
 
 def test_every_kind_has_a_rule_and_can_be_written_with_what_it_needs() -> None:
-    values: dict[str, Any] = {"symbol": "BTCUSDT", "seconds": 1, "value": 1, "key": "avgPrice"}
+    values: dict[str, Any] = {"symbol": "BTCUSDT", "seconds": 1, "value": 1, "key": "min_notional"}
     for kind, rule in RULES.items():
         made = fault(kind=kind.value, **{name: values[name] for name in rule.needs})
         assert made.shape in (*rule.forms, "")
@@ -177,7 +177,12 @@ def test_every_kind_has_a_rule_and_can_be_written_with_what_it_needs() -> None:
         ({"kind": "lost_after", "symbol": "btc"}, 'expected a symbol of the venue such as "BTCUSDT"'),
         ({"kind": "lost_after", "upon": "POST *"}, "upon and every_seconds are for kinds of time"),
         ({"kind": "lag", "seconds": -1}, "seconds of lag must not be below 0"),
-        ({"kind": "adl"}, "adl needs symbol"),
+        ({"kind": "funding_interval"}, "funding_interval needs value: hours"),
+        (
+            {"kind": "filter_change", "value": 1, "key": "lot"},
+            'key "lot" of filter_change is unknown; expected one of tick_size',
+        ),
+        ({"kind": "leverage_lowered", "value": 0}, "value 0 of leverage_lowered: expected 1 to 125"),
         ({"kind": "hedge_mode", "nth": 2}, "nth and every need upon"),
         ({"kind": "hedge_mode", "after_seconds": 5, "until_seconds": 5}, "until_seconds must be more"),
         ({"on": "POST *"}, "key fault[0].kind is missing"),

@@ -15,8 +15,8 @@ from bot.errors import VenueRejected
 from bot.exchange.binance import BinanceTrading
 from bot.exchange.budget import RequestBudget
 from bot.exchange.lockstep import Lockstep
-from bot.exchange.matching import Settings
 from bot.exchange.rest import Endpoints
+from bot.exchange.simulator.brackets import brackets_of
 from bot.exchange.simulator.server import Simulator, SimulatorOptions, market_of
 from bot.exchange.sockets import BinanceMarket, BinanceUser, FrameCounter, open_binance
 from bot.market.feed import Feed, Outputs
@@ -195,7 +195,7 @@ async def test_all_account_calls_read_the_simulators_answers(replay: Replay) -> 
         instruments = await replay.market.instruments()
         assert set(SYMBOLS) <= set(instruments)
         brackets = await replay.trading.margin_brackets()
-        assert [bracket.maintenance_rate for bracket in brackets["BTCUSDT"]] == [Settings().maintenance_ratio]
+        assert brackets["BTCUSDT"] == brackets_of("BTCUSDT")
         with pytest.raises(VenueRejected):
             await replay.trading.set_leverage("NOSUCHUSDT", 7)
 

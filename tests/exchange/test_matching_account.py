@@ -117,6 +117,7 @@ def test_the_account_is_liquidated_at_the_mark_when_it_falls_to_its_maintenance_
     engine.take_events()
     play(engine, "mark 90.5\nmark 90.4")
     assert [line.replace(engine.fills[-1].client_id, "auto") for line in told_events(engine)] == [
+        "margin call",
         "order o EXPIRED EXPIRED er=5",
         "order auto NEW NEW",
         "order auto CALCULATED FILLED",
@@ -153,8 +154,8 @@ def test_a_share_of_the_cost_that_a_partial_close_rounds_away_comes_back_with_th
 
 def test_a_position_that_is_closed_whole_leaves_no_cost_behind_however_fine_its_grid() -> None:
     holding = Holding()
-    holding.trade(D("0.001"), D("0.0000123"))
-    assert holding.trade(D("-0.001"), D("0.0000125")) == D("0.0000000002")
+    holding.trade(D("0.001"), D("0.0000123"), at=1)
+    assert holding.trade(D("-0.001"), D("0.0000125"), at=2) == D("0.0000000002")
     assert holding.cost == 0
 
 

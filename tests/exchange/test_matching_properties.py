@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.exchange.matching import (
     AccountUpdated,
+    Amendment,
     Engine,
     Execution,
     NewAlgo,
@@ -71,6 +72,40 @@ algos = st.builds(
     trigger_price=prices,
     close_position=st.just(True),
 )
+other_algos = st.builds(
+    NewAlgo,
+    symbol=symbols,
+    side=sides,
+    type=st.sampled_from(["STOP", "TAKE_PROFIT"]),
+    quantity=quantities,
+    trigger_price=prices,
+    price=prices,
+    time_in_force=st.sampled_from(["GTC", "IOC", "GTX"]),
+    reduce_only=st.booleans(),
+    price_protect=st.booleans(),
+) | st.builds(
+    NewAlgo,
+    symbol=symbols,
+    side=sides,
+    type=st.just("TRAILING_STOP_MARKET"),
+    quantity=quantities,
+    callback_rate=st.sampled_from([D("0.1"), D(1), D(3)]),
+    activate_price=st.none() | prices,
+    reduce_only=st.booleans(),
+    working_type=st.sampled_from(["CONTRACT_PRICE", "MARK_PRICE"]),
+)
+
+
+def amend_nth(nth: int, quantity: Decimal, price: Decimal) -> Step:
+    def amend(engine: Engine) -> None:
+        resting = engine.open_orders()
+        if resting:
+            order = resting[nth % len(resting)]
+            engine.modify(
+                Amendment(symbol=order.symbol, side=order.side, order_id=order.order_id, quantity=quantity, price=price)
+            )
+
+    return amend
 
 
 def cancel_nth(nth: int) -> Step:
@@ -87,6 +122,9 @@ def steps() -> st.SearchStrategy[Step]:
     return st.one_of(
         orders.map(lambda new: lambda engine: engine.place(new)),
         algos.map(lambda new: lambda engine: engine.place_algo(new)),
+        other_algos.map(lambda new: lambda engine: engine.place_algo(new)),
+        st.tuples(st.integers(0, 20), quantities, prices).map(lambda change: amend_nth(*change)),
+        st.tuples(symbols, quantities).map(lambda closed: lambda engine: engine.deleverage(*closed)),
         st.tuples(symbols, prices, st.booleans()).map(lambda move: lambda engine: engine.on_price(*move)),
         st.tuples(symbols, prices).map(lambda move: lambda engine: engine.on_mark(*move)),
         st.tuples(symbols, st.integers(-30, 30).map(lambda bps: D(bps) / 10_000)).map(
@@ -99,8 +137,14 @@ def steps() -> st.SearchStrategy[Step]:
 plays = st.lists(steps(), min_size=25, max_size=60)
 
 
-def venue(seed: int = 1) -> Engine:
-    rules = Settings(partial_fill_probability=0.5, seed=seed, percent_price=D(1), maintenance_ratio=D("0.02"))
+def venue(seed: int = 1, depth: int = 0) -> Engine:
+    rules = Settings(
+        partial_fill_probability=0.5,
+        seed=seed,
+        percent_price=D(1),
+        maintenance_ratio=D("0.02"),
+        depth_usdt=D(depth),
+    )
     engine = Engine(INSTRUMENTS, START, rules)
     for symbol in SYMBOLS:
         engine.on_price(symbol, D(100))
@@ -165,15 +209,15 @@ def test_reduce_only_never_adds_to_a_position_or_turns_it(play: list[Step]) -> N
             assert after * before >= 0
 
 
-@given(plays)
+@given(plays, st.sampled_from([0, 500]))
 @repeatable
-def test_no_fill_is_worse_than_its_limit_off_the_grid_or_larger_than_its_order(play: list[Step]) -> None:
-    engine = run(venue(), play)
+def test_no_fill_is_worse_than_its_limit_off_the_grid_or_larger_than_its_order(play: list[Step], depth: int) -> None:
+    engine = run(venue(depth=depth), play)
     for fill in engine.fills:
         order, instrument = engine.orders[fill.venue_id], INSTRUMENTS[fill.symbol]
-        if order.type == "LIMIT":
+        if order.type == "LIMIT" and not order.amendments:  # an amended one may have been filled at its price before
             assert fill.price <= order.price if order.buy else fill.price >= order.price
-        if order.type != "LIQUIDATION":
+        if not order.client_id.startswith(("autoclose-", "adl_autoclose")):  # these are filled at the mark price
             assert fill.price % instrument.tick_size == 0
         assert fill.quantity > 0
         assert fill.quantity % instrument.step_size == 0
@@ -210,11 +254,27 @@ def test_the_events_alone_rebuild_the_account(play: list[Step]) -> None:
 
 @given(plays)
 @repeatable
+def test_a_conditional_order_is_finished_when_and_only_when_its_child_is(play: list[Step]) -> None:
+    engine = run(venue(), play)
+    for algo in engine.algos.values():
+        if algo.order_id is None:
+            assert algo.status not in (VenueStatus.TRIGGERED, VenueStatus.FINISHED)
+            continue
+        child = engine.orders[algo.order_id]
+        assert (algo.status is VenueStatus.FINISHED) == (not child.is_open)
+        assert algo.actual_quantity in (child.executed, 0)
+        assert child.client_id == algo.client_id
+
+
+@given(plays)
+@repeatable
 def test_nothing_that_a_price_has_met_is_left_waiting(play: list[Step]) -> None:
     """After a move a level at or through the price holds only the rest of an order touched there, or a limit at it."""
 
     def settled(engine: Engine) -> None:
         for algo in engine.open_algos():
+            if algo.type == "TRAILING_STOP_MARKET" or algo.price_protect:
+                continue  # these wait at a level of their own, or in spite of the price
             price = (
                 engine.mark_price(algo.symbol) if algo.working_type == "MARK_PRICE" else engine.last_price(algo.symbol)
             )

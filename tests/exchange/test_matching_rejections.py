@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from bot.exchange.matching import Engine, NewAlgo, NewOrder, Rejection, Settings
+from bot.exchange.matching import Engine, NewAlgo, NewOrder, Rejection, Settings, Switches
 from bot.venue import Instrument, VenueStatus
 
 D = Decimal
@@ -183,7 +183,7 @@ def test_a_symbol_holds_200_orders(flat: Engine) -> None:
 
 def test_a_reduce_only_stop_while_flat_is_a_question_of_settings(flat: Engine) -> None:
     assert flat.place_algo(STOP).status is VenueStatus.NEW
-    strict = Engine({"BTCUSDT": INSTRUMENT}, D(1000), Settings(reduce_only_algo_while_flat=False))
+    strict = Engine({"BTCUSDT": INSTRUMENT}, D(1000), Settings(switches=Switches(reduce_only_algo_while_flat=False)))
     with pytest.raises(Rejection, match="-2022"):
         strict.place_algo(STOP)
 

@@ -74,6 +74,17 @@ def recorded(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield row["provenance"], row["event"]
 
 
+@pytest.mark.parametrize("odd", ["5", '{"symbol": 5}', '{"symbol": "A\\u0000B"}', "null", "[]"])
+def test_a_row_that_is_no_symbol_at_all_keeps_no_other_from_trading(odd: str) -> None:
+    sound = """{"symbol": "BTCUSDT", "status": "TRADING", "filters": [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.10"}, {"filterType": "MIN_NOTIONAL", "notional": "50"},
+        {"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "1000", "stepSize": "0.001"},
+        {"filterType": "MARKET_LOT_SIZE", "maxQty": "120"}]}"""
+    found, faults = wire.instruments(f'{{"symbols": [{odd}, {sound}]}}'.encode())
+    assert list(found) == ["BTCUSDT"]
+    assert len(faults) == 1
+
+
 def test_every_recorded_user_event_reads_as_what_it_is(shared_data: Path) -> None:
     seen = set()
     for provenance, event in recorded(shared_data / "payloads" / "user_stream_recorded.jsonl"):

@@ -116,8 +116,9 @@ class Simulator(msgspec.Struct, frozen=True):
     def ledger(self) -> dict[str, Any]:
         return self._get("ledger")
 
-    def log(self) -> list[dict[str, Any]]:
-        return self._get("log")
+    def log(self, after: int = -1) -> list[dict[str, Any]]:
+        """The truth log's entries with a number above `after`."""
+        return self._get(f"log?after={after}")
 
     def _get(self, what: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/_sim/{what}", timeout=30) as answer:

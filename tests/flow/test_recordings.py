@@ -32,8 +32,8 @@ def test_the_bars_are_kept_as_they_were_recorded(left: Left, shared_data: Path) 
     import polars as pl
 
     recorded = pl.read_parquet(shared_data / "ohlcv" / "um" / "BTCUSDT-1h.parquet").select("open_time", "close")
-    kept = next((left.state / "bars").rglob("BTCUSDT-1h.parquet"))
-    ours = pl.read_parquet(kept).select("open_time", "close")
+    kept = next((left.state / "bars").rglob("BTCUSDT/1h"))
+    ours = pl.read_parquet(kept / "*.parquet").select("open_time", "close")
     both = ours.join(recorded, on="open_time", suffix="_recorded")
     assert len(both) == len(ours) > 24
     assert (both["close"] == both["close_recorded"]).all()

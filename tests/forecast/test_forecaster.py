@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from bot.clock import ReplayClock
-from bot.forecast.batch import Refusal
 from bot.forecast.distance import InputStats, describe
 from bot.forecast.engine import Engine, ForecastOptions, ModelSpec, Prediction
 from bot.forecast.forecaster import ForecastActor, ForecasterNews
@@ -23,6 +22,7 @@ from bot.messages import (
     ForecastRequest,
     ForecastsDue,
     ForecastsReady,
+    Refusal,
     Severity,
     Window,
 )

@@ -7,9 +7,9 @@ import pytest
 import trio.testing
 
 from bot.clock import DAY_MS
-from bot.exchange.matching import Settings
+from bot.exchange.matching import Settings, Switches
 from bot.messages import ExitIntent, Side
-from tests.orders.world import CALM, World, same_account
+from tests.orders.world import CALM, World, agrees, same_account
 
 D = Decimal
 STOP = (D("0.010"), D("48902.0"))
@@ -88,7 +88,9 @@ async def test_a_venue_that_takes_no_stop_while_flat_is_not_asked_again_and_stop
 
 
 async def test_the_engines_own_refusal_while_flat_leads_to_the_same() -> None:
-    world = World(arms=True, settings=Settings(partial_fill_probability=0.0, reduce_only_algo_while_flat=False))
+    world = World(
+        arms=True, settings=Settings(partial_fill_probability=0.0, switches=Switches(reduce_only_algo_while_flat=False))
+    )
     async with world.trading():
         await world.enter()
         world.move(49_850)
@@ -283,3 +285,24 @@ async def test_entries_are_denied_before_the_venue_has_no_room_for_stops() -> No
         desk._cover.foreign_conditional = 178
         await world.enter("sig2")
         assert world.live() == ["e0", "s0"]
+
+
+@pytest.mark.parametrize("reads", ["up", "down"])
+async def test_a_stop_stays_while_the_venue_counts_a_fill_of_a_cancelled_entry_that_nobody_told(reads: str) -> None:
+    world = World(arms=True, settings=msgspec.structs.replace(CALM, partial_fill_probability=1.0))
+    async with world.trading() as desk:
+        await world.enter()
+        world.deaf = True
+        world.move(49_890)
+        held = world.net()
+        assert 0 < held < D("0.010")
+        world.port.fills_down = reads == "down"
+        world.move(50_100, minutes=60)  # the entry's time is over: the cancel's answer counts the fill
+        await world.quiet()
+        assert world.stops() == [STOP]
+        await world.wait(3)
+        world.port.fills_down = False
+        await world.wait(8)
+        assert world.stops() == [(held, STOP[1])]
+        assert agrees(world, desk)
+    assert world.position().naked_seconds == 0

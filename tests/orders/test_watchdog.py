@@ -75,7 +75,7 @@ async def test_many_stops_are_looked_for_in_one_call() -> None:
         await world.wait(6)
         world.port.asked.clear()
         forgets(world, "tsb-sig3-s0")
-        await world.wait(12)
+        await world.wait(25)
         assert len(world.stops()) == 6
         assert "open_orders" in world.port.asked
         assert world.port.asked.count("find") < 12

@@ -55,6 +55,7 @@ class FaultyTrading(PaperTrading):
         self.deaf_to_cancels = False
         self.refuse_countdown = False
         self.hedge_mode = False
+        self.fills_down = False
         self.down = False  # nothing is reached
         self.down_after = ""  # from this order on
         self.orders_down = False  # reads are
@@ -110,6 +111,8 @@ class FaultyTrading(PaperTrading):
 
     async def fills(self, symbol: str, from_trade_id: int) -> Sequence[Fill]:
         self._reach("fills")
+        if self.fills_down:
+            raise VenueUnavailable("refused by the test")
         return await super().fills(symbol, from_trade_id)
 
     async def funding(self, since: int) -> Sequence[FundingPaid]:

@@ -1,5 +1,7 @@
 """One entry followed through bars, computed by hand: when it fills, what ends it, what it earns."""
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -169,3 +171,20 @@ def test_what_comes_after_the_end_changes_nothing(
     assert follow(wanted, msgspec.structs.replace(bars, **cut), USUAL) == found
     assert found.fill_at is not None
     assert wanted.from_at <= found.fill_at <= found.exit_at
+
+
+COMPILED = """
+from bot.strategy import exits, follow
+from tests.strategy.test_follow import CALM, USUAL, make, trial
+exits.prepare()
+follow.prepare()
+known = [len(function.signatures) for function in (follow.wait, follow.hold)]
+for wanted in (trial(limit=99.5), trial(), trial(limit=100.0)):
+    follow.follow(wanted, make(CALM, (100.0, 103.5, 97.5, 99.0)), USUAL)
+print(known, [len(function.signatures) for function in (follow.wait, follow.hold)])
+"""
+
+
+def test_nothing_is_left_to_compile_for_the_event_loop() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "[1, 1] [1, 1]"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bot.messages import Bar, Bars, ForecastRefused, Window
-from bot.strategy.window import Appended, BarBuffer, make_window, tail
+from bot.strategy.window import Appended, BarBuffer, make_window, refusal, refusals, tail
 
 HOUR = 3_600_000
 
@@ -123,3 +123,27 @@ def test_in_any_order_of_arrival_the_buffer_holds_what_came() -> None:
         assert held[-1] == newest
         assert buffer.bars().close.tolist() == [100.0 + index for index in held]
         assert len(buffer) == len(held)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_all_windows_at_once_are_judged_as_each_alone(seed: int) -> None:
+    dice = random.Random(seed)
+    bars = filled(40, 64).bars()
+    fields = {name: getattr(bars, name).copy() for name in ("open_time", "open", "close", "volume")}
+    for _ in range(dice.randint(0, 3)):
+        at = dice.randrange(40)
+        fields[dice.choice(("open", "close", "volume"))][at] = dice.choice((math.nan, math.inf, 0.0, -1.0))
+    if dice.random() < 0.5:
+        fields["open_time"][dice.randrange(40) :] += dice.choice((HOUR, -HOUR, 1, -2 * HOUR))
+    bars = msgspec.structs.replace(bars, **fields)
+    found = refusals(bars, 8, HOUR)
+    for index in range(40):
+        alone = refusal(msgspec.structs.replace(tail(bars, 40), **{
+            name: getattr(bars, name)[: index + 1] for name in ("open_time", "open", "high", "low", "close", "volume")
+        }), 8, HOUR)  # fmt: skip
+        assert [reason for reason, where in found.items() if where[index]] == ([] if alone is None else [alone])
+
+
+def test_no_window_of_another_interval_is_whole() -> None:
+    found = refusals(filled(20, 32).bars(), 8, HOUR // 12)
+    assert {reason: int(where.sum()) for reason, where in found.items()} == {"window_interval": 20}

@@ -5,9 +5,11 @@ from bot.exchange.matching.records import (
     AccountUpdated,
     Algo,
     AlgoUpdated,
+    Amendment,
     EngineEvent,
     Execution,
     Income,
+    MarginCalled,
     NetPosition,
     NewAlgo,
     NewOrder,
@@ -16,15 +18,18 @@ from bot.exchange.matching.records import (
     Rejection,
     Settings,
 )
+from bot.exchange.matching.switches import Switches
 
 __all__ = [
     "AccountUpdated",
     "Algo",
     "AlgoUpdated",
+    "Amendment",
     "EngineEvent",
     "Engine",
     "Execution",
     "Income",
+    "MarginCalled",
     "NetPosition",
     "NewAlgo",
     "NewOrder",
@@ -32,4 +37,5 @@ __all__ = [
     "OrderUpdated",
     "Rejection",
     "Settings",
+    "Switches",
 ]

@@ -18,6 +18,7 @@ class Holding:
         self.quantity = ZERO  # signed
         self.cost = ZERO  # what the open quantity was bought for, signed like it
         self.realized = ZERO
+        self.opened_at = 0
 
     @property
     def entry_price(self) -> Decimal:
@@ -27,7 +28,7 @@ class Holding:
         """How much of the position an order of this side can close."""
         return max(ZERO, -self.quantity if buy else self.quantity)
 
-    def trade(self, signed: Decimal, price: Decimal) -> Decimal:
+    def trade(self, signed: Decimal, price: Decimal, at: int) -> Decimal:
         """Net one execution and return the profit that it realized."""
         closing = min(abs(signed), self.reducible(buy=signed > 0))
         realized = ZERO
@@ -39,6 +40,8 @@ class Holding:
             self.cost -= cost
             self.realized += realized
             signed += closed
+        if signed and not self.quantity:
+            self.opened_at = at
         self.quantity += signed
         self.cost += signed * price
         return realized

@@ -82,14 +82,20 @@ class Books:
         self.fills: list[Fill] = []
         self.late_triggers = LateTriggers()
         self._account = Account(list(instruments), wallet)
-        leverage = settings.default_leverage
-        self._markets = {symbol: Market(instrument, leverage) for symbol, instrument in instruments.items()}
+        leverage, bracket = settings.default_leverage, _only_bracket(settings)
+        self._markets = {symbol: Market(instrument, leverage, bracket) for symbol, instrument in instruments.items()}
         self._orders: Shelf[Order] = Shelf()
         self._algos: Shelf[Algo] = Shelf()
         self._events: list[EngineEvent] = []
+        self._deadlines: dict[int, int] = {}  # of open GTD orders of both books, by their ids
+        self._margin_called = False
         self._order_ids = itertools.count(FIRST_ORDER_ID)
         self._algo_ids = itertools.count(FIRST_ALGO_ID)
         self._sequence = itertools.count()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(self._markets)
 
     @property
     def orders(self) -> Mapping[int, Order]:
@@ -100,16 +106,6 @@ class Books:
     def algos(self) -> Mapping[int, Algo]:
         """Conditional orders by id, open and closed."""
         return self._algos.all
-
-    def brackets(self) -> dict[str, MarginBracket]:
-        """By symbol, the same for all: the engine knows one maintenance ratio and one highest leverage."""
-        bracket = MarginBracket(
-            notional_cap=rules.LARGEST_NOTIONAL,
-            maintenance_rate=self.settings.maintenance_ratio,
-            amount=ZERO,
-            max_leverage=rules.MAX_LEVERAGE,
-        )
-        return dict.fromkeys(self._markets, bracket)
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         return [order for order in self._orders.open() if symbol in (None, order.symbol)]
@@ -166,6 +162,14 @@ class Books:
     def leverage(self, symbol: str) -> int:
         return self._market(symbol).leverage
 
+    def status(self, symbol: str) -> str:
+        """TRADING, or Binance's word for why not."""
+        return self._market(symbol).status
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The rules as they are now."""
+        return self._market(symbol).instrument
+
     def position(self, symbol: str) -> NetPosition:
         market, holding = self._market(symbol), self._account.holdings[symbol]
         mark = market.reference
@@ -190,42 +194,6 @@ class Books:
             if mark is not None:
                 total += holding.quantity * mark - holding.cost
         return total
-
-    def initial_margin(self, symbol: str, buying: Decimal = ZERO, selling: Decimal = ZERO) -> Decimal:
-        """What position and resting orders of one symbol bind, were orders of the two notionals added to them."""
-        market, net = self._market(symbol), self._account.holdings[symbol].quantity
-        for order in self._orders.open():
-            if order.symbol != symbol or order.reduce_only:
-                continue
-            if order.buy:
-                buying += order.remaining * order.price
-            else:
-                selling += order.remaining * order.price
-        held = net * (market.reference or ZERO)
-        return max(abs(held + buying), abs(held - selling)) / market.leverage
-
-    def maintenance_margin(self, symbol: str) -> Decimal:
-        """The equity that the position of one symbol must keep, at the mark price."""
-        held = abs(self._account.holdings[symbol].quantity) * (self._market(symbol).reference or ZERO)
-        return held * self.settings.maintenance_ratio
-
-    def liquidation_price(self, symbol: str) -> Decimal:
-        """The mark price at which the account falls to its maintenance margin, all others standing; 0 for none."""
-        holding = self._account.holdings[symbol]
-        if not holding.quantity:
-            return ZERO
-        cushion = self.wallet
-        for other in self._held():
-            if other != symbol:
-                cushion += self.unrealized_pnl(other) - self.maintenance_margin(other)
-        kept = holding.quantity - abs(holding.quantity) * self.settings.maintenance_ratio
-        return max(ZERO, money((holding.cost - cushion) / kept))
-
-    @property
-    def available_balance(self) -> Decimal:
-        """What new positions may bind: wallet + unrealized - initial margins, rounded; below zero when over-drawn."""
-        bound = {order.symbol for order in self._orders.open()}.union(self._held())
-        return money(self.wallet + self.unrealized_pnl() - sum(map(self.initial_margin, sorted(bound)), ZERO))
 
     def take_events(self) -> list[EngineEvent]:
         """The events since the last call, in the venue's order."""
@@ -257,6 +225,7 @@ class Books:
         self._orders.put(order.order_id, (order.symbol, order.client_id), order)
         if not order.is_open:
             self._markets[order.symbol].by_last.remove(order.order_id)
+            self._deadlines.pop(order.order_id, None)
         self._events.append(OrderUpdated(at=self.now, order=order, execution=execution, fill=fill))
         return order
 
@@ -264,7 +233,10 @@ class Books:
         algo = replace(algo, updated_at=self.now, **changes)
         self._algos.put(algo.algo_id, ("", algo.client_id), algo)
         if not algo.is_open:
-            self._markets[algo.symbol].levels(algo.working_type).remove(algo.algo_id)
+            market = self._markets[algo.symbol]
+            market.levels(algo.working_type).remove(algo.algo_id)
+            market.trails.pop(algo.algo_id, None)
+            self._deadlines.pop(algo.algo_id, None)
         self._events.append(AlgoUpdated(at=self.now, algo=algo))
         return algo
 
@@ -286,7 +258,8 @@ class Books:
         """Book one execution: position, money, order, events."""
         market = self._markets[order.symbol]
         market.trades += 1
-        realized = self._account.holdings[order.symbol].trade(quantity if order.buy else -quantity, price)
+        signed = quantity if order.buy else -quantity
+        realized = self._account.holdings[order.symbol].trade(signed, price, self.now)
         fee = money(quantity * price * (self.settings.maker_fee if maker else self.settings.taker_fee))
         self._account.book_trade(order.symbol, realized, fee, market.trades, self.now)
         fill = Fill(
@@ -315,3 +288,12 @@ class Books:
         )
         self._write_account("ORDER", order.symbol, ZERO, self.position(order.symbol))
         return order
+
+
+def _only_bracket(settings: Settings) -> MarginBracket:
+    return MarginBracket(
+        notional_cap=rules.LARGEST_NOTIONAL,
+        maintenance_rate=settings.maintenance_ratio,
+        amount=ZERO,
+        max_leverage=rules.MAX_LEVERAGE,
+    )

@@ -4,7 +4,8 @@ from bisect import bisect_left, insort
 from decimal import Decimal
 from typing import NamedTuple
 
-from bot.venue import Instrument
+from bot.exchange.matching.records import ZERO
+from bot.venue import Instrument, MarginBracket
 
 NEVER = Decimal("Infinity")
 
@@ -90,17 +91,33 @@ class Levels:
         self.floor = self._down.nearest
 
 
+class Trail:
+    """How far the price has come since a trailing stop follows it."""
+
+    def __init__(self, algo_id: int, working_type: str) -> None:
+        self.algo_id = algo_id
+        self.working_type = working_type
+        self.extreme: Decimal | None = None  # None: it does not follow yet
+
+
 class Market:
     """One symbol: its rules, its prices, and what waits for the last and the mark price."""
 
-    def __init__(self, instrument: Instrument, leverage: int) -> None:
-        self.instrument = instrument
+    def __init__(self, instrument: Instrument, leverage: int, otherwise: MarginBracket) -> None:
+        self._otherwise = otherwise
+        self.change(instrument)
+        self.status = "TRADING" if instrument.trading else "SETTLING"
         self.leverage = leverage
         self.last: Decimal | None = None
         self.mark: Decimal | None = None
         self.by_last = Levels()
         self.by_mark = Levels()
+        self.trails: dict[int, Trail] = {}
         self.trades = 0
+
+    def change(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.brackets = instrument.brackets or (self._otherwise,)
 
     @property
     def reference(self) -> Decimal | None:
@@ -109,3 +126,19 @@ class Market:
 
     def levels(self, working_type: str) -> Levels:
         return self.by_mark if working_type == "MARK_PRICE" else self.by_last
+
+    def price(self, working_type: str) -> Decimal | None:
+        return self.mark if working_type == "MARK_PRICE" else self.last
+
+    def bracket(self, notional: Decimal) -> MarginBracket:
+        """The one that a position of this notional is in."""
+        return next((bracket for bracket in self.brackets if notional <= bracket.notional_cap), self.brackets[-1])
+
+    @property
+    def highest_leverage(self) -> int:
+        return max(bracket.max_leverage for bracket in self.brackets)
+
+    def largest_notional(self, leverage: int) -> Decimal:
+        """What a position may come to at a leverage."""
+        allowed = [bracket.notional_cap for bracket in self.brackets if bracket.max_leverage >= leverage]
+        return max(allowed, default=ZERO)

@@ -5,11 +5,14 @@ from decimal import Decimal
 
 import msgspec
 
+from bot.exchange.matching.switches import Switches
 from bot.venue import Fill, VenueStatus
 
 ZERO = Decimal(0)
 MONEY = Decimal("0.00000001")  # USDT is booked in eight decimals
 CONDITIONAL = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
+STOPS = frozenset({"STOP", "STOP_MARKET", "TRAILING_STOP_MARKET"})
+WITH_LIMIT = frozenset({"STOP", "TAKE_PROFIT"})
 OPEN = frozenset({VenueStatus.NEW, VenueStatus.PARTIALLY_FILLED})
 
 
@@ -30,11 +33,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     market_slippage_bps: Decimal = Decimal(1)  # a taker fills this much worse than the last price
     partial_fill_probability: float = 0.15  # see `Engine.on_price`
     seed: int = 0
-    reduce_only_algo_while_flat: bool = True  # False: -2022; which of the two the real venue does is not known
+    depth_usdt: Decimal = (
+        ZERO  # what a taker gets at each of ten prices, one slippage apart; 0: all he wants at the first
+    )
     stuck_trigger_probability: float = 0.0  # a conditional order that triggers stays TRIGGERING and never executes
-    maintenance_ratio: Decimal = Decimal("0.005")
+    maintenance_ratio: Decimal = Decimal("0.005")  # of symbols whose instrument names no brackets
+    margin_call_ratio: Decimal = Decimal("0.8")  # maintenance margin over equity at which a MARGIN_CALL goes out
     default_leverage: int = 20
     percent_price: Decimal = Decimal("0.05")  # a limit may cross the mark price by this much
+    market_take_bound: Decimal = Decimal("0.05")  # a market order may take so far from the mark price
+    trigger_protect: Decimal = Decimal("0.05")  # `priceProtect`: how far mark and last may be apart at a trigger
+    switches: Switches = Switches()
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +54,23 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     type: str  # LIMIT | MARKET
     quantity: Decimal | None = None
     price: Decimal | None = None
-    time_in_force: str | None = None  # GTC | IOC | FOK | GTX, with LIMIT only
+    time_in_force: str | None = None  # GTC | IOC | FOK | GTX | GTD, with LIMIT only
+    good_till: int | None = None  # ms UTC, with GTD
     reduce_only: bool = False
     client_id: str | None = None
+
+
+class Amendment(msgspec.Struct, frozen=True, kw_only=True):
+    """What `PUT /fapi/v1/order` carries, unchecked: quantity and price replace those of the order."""
+
+    symbol: str
+    side: str
+    order_id: int | None = None
+    client_id: str | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    reduce_only: bool | None = None
+    modify_id: int | None = None
 
 
 class NewAlgo(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +78,17 @@ class NewAlgo(msgspec.Struct, frozen=True, kw_only=True):
 
     symbol: str
     side: str  # BUY | SELL
-    type: str  # STOP_MARKET | TAKE_PROFIT_MARKET
+    type: str  # STOP_MARKET | TAKE_PROFIT_MARKET | STOP | TAKE_PROFIT | TRAILING_STOP_MARKET
     quantity: Decimal | None = None
     trigger_price: Decimal | None = None
+    price: Decimal | None = None  # of the order that a STOP or TAKE_PROFIT sends
+    time_in_force: str | None = None
+    good_till: int | None = None  # ms UTC, with GTD
+    activate_price: Decimal | None = None  # of a trailing stop; None: active at once
+    callback_rate: Decimal | None = None  # of a trailing stop, in percent
     reduce_only: bool = False
     close_position: bool = False
+    price_protect: bool = False
     working_type: str = "CONTRACT_PRICE"  # or MARK_PRICE
     client_id: str | None = None
 
@@ -84,7 +113,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     original_type: str  # the algo order's type where this is its child
     close_position: bool = False
     algo_id: int | None = None
-    expire_reason: int = 0  # Binance's `er`: 2 IOC remainder, 4 not reducing any more, 5 liquidation, 9 no liquidity
+    good_till: int = 0
+    amendments: int = 0
+    modify_id: int | None = None  # the client's, of the last amendment
+    expire_reason: int = 0  # Binance's `er`, see `execution`
 
     @property
     def buy(self) -> bool:
@@ -117,6 +149,13 @@ class Algo(msgspec.Struct, frozen=True, kw_only=True):
     reduce_only: bool
     close_position: bool
     working_type: str
+    time_in_force: str = "GTC"
+    price: Decimal = ZERO  # of the order that a STOP or TAKE_PROFIT sends
+    price_protect: bool = False
+    activate_price: Decimal | None = None
+    callback_rate: Decimal | None = None
+    activated: bool = False  # a trailing stop follows the price
+    good_till: int = 0
     status: VenueStatus = VenueStatus.NEW
     created_at: int
     updated_at: int
@@ -135,13 +174,13 @@ class Algo(msgspec.Struct, frozen=True, kw_only=True):
         return self.status is VenueStatus.NEW
 
     @property
-    def time_in_force(self) -> str:
-        return "GTE_GTC" if self.close_position else "GTC"
+    def child_type(self) -> str:
+        return "LIMIT" if self.type in WITH_LIMIT else "MARKET"
 
     @property
     def triggers_upward(self) -> bool:
         """A buy stop and a sell target wait for a price at or above the trigger, the others at or below."""
-        return self.buy == (self.type == "STOP_MARKET")
+        return self.buy == (self.type in STOPS)
 
 
 class NetPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +212,8 @@ class Execution(enum.StrEnum):
     TRADE = "TRADE"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
-    CALCULATED = "CALCULATED"  # a liquidation fill
+    CALCULATED = "CALCULATED"  # a fill that the venue forced: liquidation, ADL, settlement
+    AMENDMENT = "AMENDMENT"
 
 
 class OrderUpdated(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,4 +237,12 @@ class AlgoUpdated(msgspec.Struct, frozen=True, kw_only=True):
     algo: Algo
 
 
-EngineEvent = OrderUpdated | AccountUpdated | AlgoUpdated
+class MarginCalled(msgspec.Struct, frozen=True, kw_only=True):
+    """The maintenance margin has come close to the equity."""
+
+    at: int
+    wallet: Decimal
+    positions: tuple[tuple[NetPosition, Decimal], ...]  # each with its maintenance margin
+
+
+EngineEvent = OrderUpdated | AccountUpdated | AlgoUpdated | MarginCalled

@@ -1,12 +1,13 @@
 """REST: the account's balances, positions, settings and income, and the listen key."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bot.clock import DAY_MS
-from bot.exchange.matching import rules
+from bot.exchange.matching.forced import ADL_CLIENT_ID
 from bot.exchange.matching.records import Rejection
-from bot.exchange.simulator import account_payloads, payloads
-from bot.exchange.simulator.account_payloads import AccountFigures
+from bot.exchange.simulator import account_payloads, payloads, user_events
+from bot.exchange.simulator.account_payloads import AccountFigures, whole
 from bot.exchange.simulator.limits import Refusal, Security
 from bot.exchange.simulator.payloads import Shape, text
 from bot.exchange.simulator.rest import Call, Route, Routes, malformed
@@ -31,6 +32,18 @@ def position_risk(world: World, call: Call) -> list[Shape]:
     return [account_payloads.position_row(position, figures, world.now) for position in rows]
 
 
+def account_v2(world: World, call: Call) -> Shape:
+    shape = account_payloads.account_v2_shape(AccountFigures(world.engine), world.margin_types, world.now)
+    return account_config(world, call) | {"feeBurn": True} | shape
+
+
+def position_risk_v2(world: World, call: Call) -> list[Shape]:
+    """Every symbol, held or not, as v2 lists them."""
+    engine, figures = world.engine, AccountFigures(world.engine)
+    rows = [engine.position(symbol) for symbol in call.symbols(world)]
+    return [account_payloads.position_v2_row(row, figures, world.margin_types[row.symbol], world.now) for row in rows]
+
+
 def account_config(world: World, call: Call) -> Shape:
     return {
         "feeTier": 0,
@@ -48,19 +61,22 @@ def symbol_config(world: World, call: Call) -> list[Shape]:
     return [
         {
             "symbol": symbol,
-            "marginType": "CROSSED",
+            "marginType": world.margin_types[symbol],
             "isAutoAddMargin": False,
             "leverage": world.engine.leverage(symbol),
-            "maxNotionalValue": str(rules.LARGEST_NOTIONAL),
+            "maxNotionalValue": whole(world.engine.largest_notional(symbol)),
         }
         for symbol in call.symbols(world)
     ]
 
 
 def leverage_bracket(world: World, call: Call) -> list[Shape]:
-    known = world.engine.brackets()
     return [
-        {"symbol": symbol, "notionalCoef": 1.0, "brackets": [account_payloads.bracket_shape(known[symbol])]}
+        {
+            "symbol": symbol,
+            "notionalCoef": 1.0,
+            "brackets": account_payloads.bracket_shapes(world.engine.brackets(symbol)),
+        }
         for symbol in call.symbols(world)
     ]
 
@@ -94,17 +110,54 @@ def set_leverage(world: World, call: Call) -> Shape:
     before = world.engine.leverage(symbol)
     world.engine.set_leverage(symbol, leverage)
     if leverage != before:
-        world.publish_user("ACCOUNT_CONFIG_UPDATE", payloads.leverage_event(symbol, leverage, world.now))
+        world.publish_user("ACCOUNT_CONFIG_UPDATE", user_events.leverage_event(symbol, leverage, world.now))
         world.log.add(world.now, "leverage", symbol=symbol, leverage=leverage)
-    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(rules.LARGEST_NOTIONAL)}
+    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": whole(world.engine.largest_notional(symbol))}
 
 
 def set_margin_type(world: World, call: Call) -> Shape:
-    """Only cross margin is modelled."""
-    call.symbol(world)
-    if call.text("marginType") == "CROSSED":
+    """The word is remembered and told; margin itself is always cross."""
+    symbol, wanted = call.symbol(world), call.text("marginType")
+    if wanted not in ("CROSSED", "ISOLATED"):
+        raise Rejection(-1130, "Data sent for parameter 'marginType' is not valid.")
+    if wanted == world.margin_types[symbol]:
         raise Rejection(-4046, "No need to change margin type.")
-    raise Rejection(-1130, "Data sent for parameter 'marginType' is not valid.")
+    if world.engine.open_orders(symbol) or world.engine.open_algos(symbol):
+        raise Rejection(-4047, "Margin type cannot be changed if there exists open orders.")
+    if world.engine.position(symbol).quantity:
+        raise Rejection(-4048, "Margin type cannot be changed if there exists position.")
+    world.margin_types[symbol] = wanted
+    world.log.add(world.now, "margin_type", symbol=symbol, margin_type=wanted)
+    return {"code": 200, "msg": "success"}
+
+
+def add_position_margin(world: World, call: Call) -> Shape:
+    """Isolated margin is not modelled, so there is no position that takes any."""
+    symbol, amount = call.symbol(world), call.amount("amount")
+    if amount is None:
+        raise malformed("amount")
+    if call.text("type") not in ("1", "2"):
+        raise malformed("type")
+    if amount <= 0:
+        raise Rejection(-4055, "Amount must be positive.")
+    if not world.engine.position(symbol).quantity:
+        raise Rejection(-4054, "Cannot add position margin: position is 0.")
+    raise Rejection(-4053, "Auto add margin only support for isolated position.")
+
+
+def force_orders(world: World, call: Call) -> list[Shape]:
+    """What the exchange closed by itself, newest first, the last 7 days where no start is named."""
+    symbol, kind, limit = call.optional("symbol"), call.optional("autoCloseType"), call.limit(50, 100)
+    prefixes = {None: ("autoclose-", ADL_CLIENT_ID), "LIQUIDATION": ("autoclose-",), "ADL": (ADL_CLIENT_ID,)}.get(kind)
+    if prefixes is None:
+        raise malformed("autoCloseType")
+    start, end = call.span(world.now, WEEK_MS)
+    rows = [
+        order
+        for order in world.engine.orders.values()
+        if symbol in (None, order.symbol) and order.client_id.startswith(prefixes) and start <= order.created_at <= end
+    ]
+    return [payloads.force_order_row(order) for order in reversed(rows[-limit:])]
 
 
 def position_mode(world: World, call: Call) -> Shape:
@@ -121,6 +174,7 @@ def set_position_mode(world: World, call: Call) -> Shape:
     if world.engine.positions():
         raise Rejection(-4068, "Position side cannot be changed if there exists position.")
     world.dual_side = wanted
+    world.log.add(world.now, "position_mode", dual_side=wanted)
     return {"code": 200, "msg": "success"}
 
 
@@ -135,6 +189,8 @@ def set_multi_assets_mode(world: World, call: Call) -> Shape:
     if wanted == world.multi_assets:
         raise Rejection(-4171, "No need to change asset mode.")
     world.multi_assets = wanted
+    world.publish_user("ACCOUNT_CONFIG_UPDATE", user_events.multi_assets_event(wanted, world.now))
+    world.log.add(world.now, "multi_assets", on=wanted)
     return {"code": 200, "msg": "success"}
 
 
@@ -154,6 +210,10 @@ def close_listen_key(world: World, call: Call) -> Shape:
     return {}
 
 
+def _force_orders_weight(params: Mapping[str, str]) -> int:
+    return 20 if params.get("symbol") else 50
+
+
 def _signed(handle: Any, weight: Any = 1) -> Route:
     return Route(handle, Security.SIGNED, weight)
 
@@ -163,6 +223,10 @@ ACCOUNT_ROUTES: Routes = {
     ("GET", "/fapi/v3/balance"): _signed(balance, 5),
     ("GET", "/fapi/v2/balance"): _signed(balance, 5),
     ("GET", "/fapi/v3/positionRisk"): _signed(position_risk, 5),
+    ("GET", "/fapi/v2/account"): _signed(account_v2, 5),
+    ("GET", "/fapi/v2/positionRisk"): _signed(position_risk_v2, 5),
+    ("GET", "/fapi/v1/forceOrders"): _signed(force_orders, _force_orders_weight),
+    ("POST", "/fapi/v1/positionMargin"): _signed(add_position_margin),
     ("GET", "/fapi/v1/accountConfig"): _signed(account_config, 5),
     ("GET", "/fapi/v1/symbolConfig"): _signed(symbol_config, 5),
     ("GET", "/fapi/v1/leverageBracket"): _signed(leverage_bracket),

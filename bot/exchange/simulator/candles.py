@@ -41,6 +41,7 @@ class Candles:
     def __init__(self, market: Market) -> None:
         self._market = market
         self._closed: defaultdict[tuple[str, int], list[Bar]] = defaultdict(list)
+        self._bent: dict[tuple[str, int, int], float | None] = {}  # closed bars that are told wrongly, by open time
         self._forming: dict[str, dict[int, Candle]] = {symbol: {} for symbol in market.symbols}
         self._native = {symbol: self._warmed_up(symbol) for symbol in market.symbols}
         self._tracked = {symbol: list(native) for symbol, native in self._native.items()}
@@ -100,8 +101,19 @@ class Candles:
         """The last candle that began; it may be complete by now."""
         return self._forming[symbol].get(interval_ms)
 
+    def bend(self, symbol: str, interval_ms: int, open_time: int, factor: float | None) -> None:
+        """Tell a bar with another close from now on, or not at all (None)."""
+        self._bent[symbol, interval_ms, open_time] = factor
+
     def rows(self, symbol: str, interval_ms: int, start: int, end: int, now: int) -> list[Bar | Candle]:
         """Bars with start <= open_time < end, oldest first; the one that is open at `now` as far as it has come."""
+        rows = self._true_rows(symbol, interval_ms, start, end, now)
+        if not self._bent:
+            return rows
+        bent = (_bent(row, self._bent.get((symbol, interval_ms, row.open_time), 1.0)) for row in rows)
+        return [row for row in bent if row is not None]
+
+    def _true_rows(self, symbol: str, interval_ms: int, start: int, end: int, now: int) -> list[Bar | Candle]:
         base = self._base(symbol, interval_ms)
         opened = start - start % interval_ms
         parts = self._rows(symbol, base, opened, min(end, now + 1))
@@ -132,6 +144,13 @@ class Candles:
     def _base(self, symbol: str, interval_ms: int) -> int:
         """The longest interval of the market's own that the wanted one is a multiple of."""
         return max(ms for ms in self._native[symbol] if interval_ms % ms == 0)
+
+
+def _bent(row: Bar | Candle, factor: float | None) -> Bar | Candle | None:
+    if factor is None or factor == 1.0:
+        return None if factor is None else row
+    close = row.close * factor
+    return msgspec.structs.replace(row, close=close, high=max(row.high, close), low=min(row.low, close))
 
 
 def merged(parts: Iterable[Bar | Candle], open_time: int, interval_ms: int) -> Candle:

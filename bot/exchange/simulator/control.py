@@ -7,7 +7,14 @@ import anyio
 import msgspec
 from aiohttp import web
 
+from bot.config import decode
+from bot.errors import OperatorError
+from bot.exchange.faults import Fault
 from bot.exchange.matching.account import money
+from bot.exchange.matching.records import Rejection
+from bot.exchange.simulator.happenings import Happenings
+from bot.exchange.simulator.interventions import AnyIntervention, intervene
+from bot.exchange.simulator.limits import WHOLE
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.sockets import ROUTES, encoder
 from bot.exchange.simulator.world import World
@@ -36,8 +43,9 @@ class MuteOrder(msgspec.Struct, forbid_unknown_fields=True):
 class Control:
     """The operator's requests; nothing of it exists on the real exchange."""
 
-    def __init__(self, world: World, conductor: Conductor, stop: anyio.Event) -> None:
+    def __init__(self, world: World, conductor: Conductor, happenings: Happenings, stop: anyio.Event) -> None:
         self._world = world
+        self._happenings = happenings
         self._conductor = conductor
         self._stop = stop
 
@@ -50,6 +58,10 @@ class Control:
         app.router.add_post("/_sim/transfer", self.transfer)
         app.router.add_post("/_sim/disconnect", self.disconnect)
         app.router.add_post("/_sim/mute", self.mute)
+        app.router.add_post("/_sim/intervene", self.intervene)
+        app.router.add_post("/_sim/fault", self.add_fault)
+        app.router.add_get("/_sim/faults", self.faults)
+        app.router.add_delete("/_sim/faults", self.clear_faults)
         app.router.add_post("/_sim/stop", self.stop)
 
     async def report(self, request: web.Request) -> web.Response:
@@ -60,7 +72,7 @@ class Control:
 
     async def log(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "-1")
-        if not after.lstrip("-").isdigit():
+        if not WHOLE.fullmatch(after.removeprefix("-")):
             raise web.HTTPBadRequest(text="after: a whole number")
         return _json(self._world.log.after(int(after)))
 
@@ -85,6 +97,15 @@ class Control:
         await self._world.hub.flush()
         return _json({})
 
+    async def intervene(self, request: web.Request) -> web.Response:
+        wanted = await _read(request, AnyIntervention)
+        try:
+            intervene(self._world, wanted)
+        except (Rejection, ValueError) as refused:
+            raise web.HTTPBadRequest(text=str(refused)) from None
+        await self._world.hub.flush()
+        return _json({})
+
     async def disconnect(self, request: web.Request) -> web.Response:
         order = await _read(request, DisconnectOrder)
         if order.route not in (None, *ROUTES):
@@ -99,16 +120,50 @@ class Control:
             self._world.hub.muted.discard(order.stream)
         return _json({"muted": sorted(self._world.hub.muted)})
 
+    async def add_fault(self, request: web.Request) -> web.Response:
+        raw = await _read(request, dict[str, Any])
+        try:
+            fault = decode(raw, Fault, "fault")
+            self._happenings.check(fault)
+        except OperatorError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        number = self._world.faults.plan.add(fault)
+        self._world.settle()
+        await self._world.hub.flush()
+        return _json({"number": number})
+
+    async def faults(self, request: web.Request) -> web.Response:
+        plan = self._world.faults.plan
+        return _json(
+            [
+                {"number": number, "struck": plan.struck(number), "fault": fault_table(fault)}
+                for number, fault in plan.faults.items()
+            ]
+        )
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        self._world.faults.plan.clear()
+        return _json({})
+
     async def stop(self, request: web.Request) -> web.Response:
         self._stop.set()
         return _json({})
 
 
-async def _read(request: web.Request, kind: type[Any]) -> Any:
+async def _read(request: web.Request, kind: Any) -> Any:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def fault_table(fault: Fault) -> dict[str, Any]:
+    """The fault as a person would write it: only what differs from what is assumed."""
+    shape: dict[str, Any] = msgspec.to_builtins(fault)
+    assumed = msgspec.to_builtins(Fault(kind=fault.kind, **{name: getattr(fault, name) for name in fault.rule.needs}))
+    return {
+        key: value for key, value in shape.items() if key == "kind" or key in fault.rule.needs or value != assumed[key]
+    }
 
 
 def _number(what: str, text: str) -> Decimal:

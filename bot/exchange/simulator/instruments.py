@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from bot.exchange.simulator.brackets import brackets_of
 from bot.venue import Instrument
 
 # A largest order of about this much reproduces the venue's own figures within a factor of ten.
@@ -45,6 +46,7 @@ def instrument_of(symbol: str, price: float) -> Instrument:
         max_quantity=known.max_quantity or largest,
         max_market_quantity=known.max_market_quantity or largest / 10,
         min_notional=known.min_notional,
+        brackets=brackets_of(symbol),
     )
 
 

@@ -3,6 +3,7 @@
 import enum
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -14,11 +15,20 @@ TEN_SECONDS_MS = 10 * SECOND_MS
 DEFAULT_WINDOW_MS = 5_000
 MAX_WINDOW_MS = 60_000
 AHEAD_MS = 1_000
+FUNDING_MS = 5 * MINUTE_MS
+FUNDING_CALLS = 500  # of the two funding endpoints together
 PATIENCE = 20  # refused calls of one minute before the ban
 FIRST_BAN_MS = 2 * MINUTE_MS
 LONGEST_BAN_MS = 3 * 24 * 60 * MINUTE_MS
 
+WHOLE = re.compile(r"[0-9]{1,40}")
+
 ClockWindow = Literal["virtual", "off"]
+
+
+def as_sent(text: str) -> bytes:
+    """The bytes of a request's text, also where they were no UTF-8."""
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 class Security(enum.Enum):
@@ -56,18 +66,18 @@ class Credentials(msgspec.Struct, frozen=True):
     def check_signature(self, query: str, body: str) -> None:
         """HMAC-SHA256 over query and body as they were sent, without the signature parameter. Refuses with -1022."""
         signed, _, signature = (query + body).partition("signature=")
-        wanted = hmac.new(self.api_secret.encode(), signed.removesuffix("&").encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(wanted.encode(), signature.encode()):
+        wanted = hmac.new(self.api_secret.encode(), as_sent(signed.removesuffix("&")), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(wanted.encode(), as_sent(signature)):
             raise Refusal(400, -1022, "Signature for this request is not valid.")
 
     def check_time(self, params: Mapping[str, str], now: int) -> None:
         """Refuse a missing timestamp with -1102 and one outside of the window with -1021."""
         sent = params.get("timestamp", "")
-        if not sent.isdigit():
+        if not WHOLE.fullmatch(sent):
             message = "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed."
             raise Refusal(400, -1102, message)
         window = params.get("recvWindow", str(DEFAULT_WINDOW_MS))
-        if not window.isdigit() or not 0 < int(window) <= MAX_WINDOW_MS:
+        if not WHOLE.fullmatch(window) or not 0 < int(window) <= MAX_WINDOW_MS:
             raise Refusal(400, -1131, "recvWindow must be less than 60000.")
         if self.clock_window == "off":
             return
@@ -109,6 +119,7 @@ class Limits:
         self.weight = Window(MINUTE_MS, weight)
         self.orders_minute = Window(MINUTE_MS, orders_minute)
         self.orders_ten_seconds = Window(TEN_SECONDS_MS, orders_ten_seconds)
+        self.funding = Window(FUNDING_MS, FUNDING_CALLS)
         self._impatience = Window(MINUTE_MS, PATIENCE)
         self._ban_ms = FIRST_BAN_MS
         self.banned_until = 0
@@ -130,14 +141,25 @@ class Limits:
             "Please use the websocket for live updates to avoid polling the API.",
         )
 
-    def charge_order(self, now: int, orders: int = 1) -> None:
-        """Book a new order. Raises Refusal -1015 above either order limit."""
-        for window, length in ((self.orders_ten_seconds, "10 SECOND"), (self.orders_minute, "MINUTE")):
+    def charge_funding(self, now: int) -> None:
+        """Book a call of a funding endpoint, which have a pool of their own and no header."""
+        if self.funding.add(now, 1) > self.funding.limit:
+            message = f"Too many requests; current limit is {self.funding.limit} requests per 5 minutes."
+            raise Refusal(429, -1003, message)
+
+    def ban(self, until: int) -> None:
+        """Refuse everything with 418 until then."""
+        self.banned_until = max(self.banned_until, until)
+
+    def charge_order(self, now: int, ten_seconds: int = 1, minute: int = 1) -> None:
+        """Book new orders. Raises Refusal -1015 above either order limit."""
+        booked = ((self.orders_ten_seconds, ten_seconds, "10 SECOND"), (self.orders_minute, minute, "MINUTE"))
+        for window, orders, length in booked:
             if window.used(now) + orders > window.limit:
                 message = f"Too many new orders; current limit is {window.limit} orders per {length}."
                 raise Refusal(429, -1015, message)
-        self.orders_ten_seconds.add(now, orders)
-        self.orders_minute.add(now, orders)
+        self.orders_ten_seconds.add(now, ten_seconds)
+        self.orders_minute.add(now, minute)
 
     def headers(self, now: int, ordering: bool) -> dict[str, str]:
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight.used(now))}

@@ -59,7 +59,7 @@ class Link:
             return None
         try:
             decoded = _decoder.decode(message.data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
         return decoded if isinstance(decoded, Digested) else None
 
@@ -88,7 +88,7 @@ class Conductor:
         greeting = await response.receive()
         try:
             hello = _decoder.decode(greeting.data) if greeting.type is WSMsgType.TEXT else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             hello = None
         if not isinstance(hello, Hello):
             await response.close(code=1002, message=b"hello expected")

@@ -3,21 +3,25 @@
 Quote volumes and taker volumes are estimates (half of a bar's volume is called the taker's): recorded bars have none.
 """
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from bot.clock import HOUR_MS, MINUTE_MS
+from bot.exchange.matching.engine import Engine
 from bot.exchange.matching.records import CONDITIONAL, Settings
+from bot.exchange.matching.rules import offers
 from bot.exchange.simulator.candles import Candle
 from bot.exchange.simulator.limits import Limits
 from bot.messages import Bar
-from bot.venue import Instrument
+from bot.venue import Instrument, MarginBracket
 
 Shape = dict[str, Any]
 QUOTE = "USDT"
 PERPETUAL_UNTIL = 4_133_404_800_000
+ONBOARDED = 1_567_965_300_000
 MAX_ORDERS = 200
 
 
@@ -33,9 +37,10 @@ class Digits(msgspec.Struct, frozen=True):
 
 
 class Quote(msgspec.Struct):
-    """The prices of one symbol now; the mark follows the last price."""
+    """The prices of one symbol now; the index is the last price, and the mark follows it."""
 
     last: Decimal
+    mark: Decimal
     funding_rate: Decimal
     next_funding_at: int
 
@@ -44,7 +49,7 @@ def _decimals(grid: Decimal) -> int:
     return max(0, -int(grid.as_tuple().exponent))
 
 
-def exchange_info(instruments: dict[str, Instrument], limits: Limits, settings: Settings, now: int) -> Shape:
+def exchange_info(engine: Engine, limits: Limits, now: int) -> Shape:
     return {
         "timezone": "UTC",
         "serverTime": now,
@@ -52,7 +57,9 @@ def exchange_info(instruments: dict[str, Instrument], limits: Limits, settings: 
         "rateLimits": rate_limits(limits),
         "exchangeFilters": [],
         "assets": [{"asset": QUOTE, "marginAvailable": True, "autoAssetExchange": "-10000"}],
-        "symbols": [_symbol(instrument, settings) for instrument in instruments.values()],
+        "symbols": [
+            _symbol(engine.instrument(symbol), engine.status(symbol), engine.settings) for symbol in engine.symbols
+        ],
     }
 
 
@@ -68,7 +75,7 @@ def rate_limits(limits: Limits) -> list[Shape]:
     ]
 
 
-def _symbol(instrument: Instrument, settings: Settings) -> Shape:
+def _symbol(instrument: Instrument, status: str, settings: Settings) -> Shape:
     digits = Digits.of(instrument)
     base = instrument.symbol.removesuffix(QUOTE)
     return {
@@ -76,8 +83,8 @@ def _symbol(instrument: Instrument, settings: Settings) -> Shape:
         "pair": instrument.symbol,
         "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL_UNTIL,
-        "onboardDate": 1_567_965_300_000,
-        "status": "TRADING" if instrument.trading else "SETTLING",
+        "onboardDate": ONBOARDED,
+        "status": status,
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": base,
@@ -89,9 +96,9 @@ def _symbol(instrument: Instrument, settings: Settings) -> Shape:
         "quotePrecision": 8,
         "underlyingType": "COIN",
         "underlyingSubType": [],
-        "triggerProtect": "0.0500",
+        "triggerProtect": f"{settings.trigger_protect:.4f}",
         "liquidationFee": "0.012500",
-        "marketTakeBound": "0.05",
+        "marketTakeBound": f"{settings.market_take_bound:.2f}",
         "maxMoveOrderLimit": 10_000,
         "filters": _filters(instrument, settings),
         "orderTypes": ["LIMIT", "MARKET", *sorted(CONDITIONAL)],
@@ -172,19 +179,26 @@ def prints(bar: Bar | Candle) -> int:
 
 
 def mark_price_event(symbol: str, quote: Quote, at: int) -> Shape:
-    price = f"{quote.last:.8f}"
+    mark, index = f"{quote.mark:.8f}", f"{quote.last:.8f}"
     return {
         "e": "markPriceUpdate",
         "E": at,
         "s": symbol,
-        "p": price,
-        "ap": price,
-        "P": price,
-        "i": price,
+        "p": mark,
+        "ap": mark,
+        "P": mark,
+        "i": index,
         "r": f"{quote.funding_rate:.8f}",
         "T": quote.next_funding_at,
         "st": 1,
     }
+
+
+def all_marks(quotes: Mapping[str, Quote], at: int) -> list[Shape]:
+    """The array stream, in which the exchange has mixed coin-margined contracts since 2026-06: their `st` is 2."""
+    rows = [mark_price_event(symbol, quote, at) for symbol, quote in quotes.items()]
+    coins = [row | {"s": row["s"].removesuffix("T") + "_PERP", "st": 2} for row in rows[:1]]
+    return rows + coins
 
 
 def book_ticker_event(instrument: Instrument, last: Decimal, sequence: int, at: int) -> Shape:
@@ -239,13 +253,54 @@ def book_ticker_row(instrument: Instrument, last: Decimal, sequence: int, at: in
     }
 
 
+def depth_shape(instrument: Instrument, last: Decimal, limit: int, settings: Settings, sequence: int, at: int) -> Shape:
+    """A book around the last price: a largest order at each tick, or the depth that takers find."""
+    if settings.depth_usdt:
+        sides = [list(offers(last, buy=buy, settings=settings, instrument=instrument))[:limit] for buy in (False, True)]
+    else:
+        tick, size = instrument.tick_size, instrument.max_market_quantity
+        below = [(last - n * tick, size) for n in range(limit) if last > n * tick]
+        sides = [below, [(last + (n + 1) * tick, size) for n in range(limit)]]
+    bids, asks = ([[format(price, "f"), format(size, "f")] for price, size in side] for side in sides)
+    return {"lastUpdateId": sequence, "E": at, "T": at, "bids": bids, "asks": asks}
+
+
+def contract_event(instrument: Instrument, status: str, brackets: Sequence[MarginBracket], at: int) -> Shape:
+    """contractInfo: a symbol's status or brackets have changed."""
+    floors = [0, *(int(bracket.notional_cap) for bracket in brackets)]
+    least = [*(bracket.max_leverage + 1 for bracket in brackets[1:]), 1]
+    return {
+        "e": "contractInfo",
+        "E": at,
+        "s": instrument.symbol,
+        "ps": instrument.symbol,
+        "ct": "PERPETUAL",
+        "dt": PERPETUAL_UNTIL,
+        "ot": ONBOARDED,
+        "cs": status,
+        "bks": [
+            {
+                "bs": number,
+                "bnf": floor,
+                "bnc": int(bracket.notional_cap),
+                "mmr": float(bracket.maintenance_rate),
+                "cf": int(bracket.amount),
+                "mi": lowest,
+                "ma": bracket.max_leverage,
+            }
+            for number, (floor, bracket, lowest) in enumerate(zip(floors, brackets, least, strict=False), 1)
+        ],
+        "st": 1,
+    }
+
+
 def premium_index_row(symbol: str, quote: Quote, at: int) -> Shape:
-    price = f"{quote.last:.8f}"
+    mark, index = f"{quote.mark:.8f}", f"{quote.last:.8f}"
     return {
         "symbol": symbol,
-        "markPrice": price,
-        "indexPrice": price,
-        "estimatedSettlePrice": price,
+        "markPrice": mark,
+        "indexPrice": index,
+        "estimatedSettlePrice": mark,
         "lastFundingRate": f"{quote.funding_rate:.8f}",
         "interestRate": "0.00010000",
         "nextFundingTime": quote.next_funding_at,

@@ -6,13 +6,14 @@ from typing import Any
 from bot.clock import DAY_MS
 from bot.exchange.matching.records import Rejection
 from bot.exchange.simulator import market_payloads
-from bot.exchange.simulator.limits import Limits, Security
+from bot.exchange.simulator.limits import WHOLE, Limits, Security
 from bot.exchange.simulator.market_payloads import Digits, Shape
 from bot.exchange.simulator.rest import Call, Route, Routes
 from bot.exchange.simulator.world import FUNDING_MS, World
 from bot.exchange.wire import INTERVAL_MS
 
 FUNDING_SPAN_MS = 90 * DAY_MS
+DEPTH_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}  # and what each costs
 
 
 def ping(world: World, call: Call) -> Shape:
@@ -20,12 +21,38 @@ def ping(world: World, call: Call) -> Shape:
 
 
 def server_time(world: World, call: Call) -> Shape:
-    return {"serverTime": world.now}
+    return {"serverTime": world.venue_time}
 
 
 def klines(world: World, call: Call) -> list[list[Any]]:
     """Up to `limit` bars from startTime on, or the last ones before endTime; the last may still be open."""
-    symbol, limit = call.symbol(world), call.limit(500, 1500)
+    return _bars(world, call, call.symbol(world))
+
+
+def continuous_klines(world: World, call: Call) -> list[list[Any]]:
+    """Every contract here is a perpetual one, and its pair has its name."""
+    if call.text("contractType") != "PERPETUAL":
+        raise Rejection(-1130, "Data sent for parameter 'contractType' is not valid.")
+    return _bars(world, call, call.known(call.text("pair"), world))
+
+
+def mark_price_klines(world: World, call: Call) -> list[list[Any]]:
+    """Bars of the last price, which the mark follows, without volumes."""
+    return [[*row[:5], "0", row[6], "0", row[8], "0", "0", "0"] for row in klines(world, call)]
+
+
+def depth(world: World, call: Call) -> Shape:
+    symbol, limit = call.symbol(world), call.integer("limit") or 500
+    if limit not in DEPTH_LIMITS:
+        raise Rejection(-4021, "Invalid depth limit.")
+    if symbol not in world.quotes:
+        raise Rejection(-1122, "Invalid symbol status.")
+    last, rules = world.quotes[symbol].last, world.market.instruments[symbol]
+    return market_payloads.depth_shape(rules, last, limit, world.settings, world.sequence, world.now)
+
+
+def _bars(world: World, call: Call, symbol: str) -> list[list[Any]]:
+    limit = call.limit(500, 1500)
     length = INTERVAL_MS.get(call.text("interval"))
     if length is None or not world.candles.knows(symbol, length):
         raise Rejection(-1120, "Invalid interval.")
@@ -93,13 +120,18 @@ def _one_or_list(call: Call, rows: list[Shape]) -> Shape | list[Shape]:
 
 def _kline_weight(params: Mapping[str, str]) -> int:
     limit = params.get("limit", "500")
-    number = int(limit) if limit.isdigit() else 500
+    number = int(limit) if WHOLE.fullmatch(limit) else 500
     return 1 if number < 100 else 2 if number < 500 else 5 if number <= 1000 else 10
+
+
+def _depth_weight(params: Mapping[str, str]) -> int:
+    limit = params.get("limit") or "500"
+    return DEPTH_LIMITS.get(int(limit), 20) if limit.isdigit() else 20
 
 
 def market_routes(limits: Limits) -> Routes:
     def exchange_info(world: World, call: Call) -> Shape:
-        return market_payloads.exchange_info(world.market.instruments, limits, world.settings, world.now)
+        return market_payloads.exchange_info(world.engine, limits, world.now)
 
     def order_limits(world: World, call: Call) -> list[Shape]:
         return [row for row in market_payloads.rate_limits(limits) if row["rateLimitType"] == "ORDERS"]
@@ -112,10 +144,12 @@ def market_routes(limits: Limits) -> Routes:
         ("GET", "/fapi/v1/time"): Route(server_time),
         ("GET", "/fapi/v1/exchangeInfo"): Route(exchange_info),
         ("GET", "/fapi/v1/klines"): Route(klines, weight=_kline_weight),
-        ("GET", "/fapi/v1/markPriceKlines"): Route(klines, weight=_kline_weight),
+        ("GET", "/fapi/v1/continuousKlines"): Route(continuous_klines, weight=_kline_weight),
+        ("GET", "/fapi/v1/markPriceKlines"): Route(mark_price_klines, weight=_kline_weight),
+        ("GET", "/fapi/v1/depth"): Route(depth, weight=_depth_weight),
         ("GET", "/fapi/v1/premiumIndex"): Route(premium_index, weight=by_symbol(1, 10)),
-        ("GET", "/fapi/v1/fundingInfo"): Route(funding_info, weight=0),
-        ("GET", "/fapi/v1/fundingRate"): Route(funding_rate, weight=0),
+        ("GET", "/fapi/v1/fundingInfo"): Route(funding_info, weight=0, funding=True),
+        ("GET", "/fapi/v1/fundingRate"): Route(funding_rate, weight=0, funding=True),
         ("GET", "/fapi/v1/ticker/price"): Route(ticker_price, weight=by_symbol(1, 2)),
         ("GET", "/fapi/v2/ticker/price"): Route(ticker_price, weight=by_symbol(1, 2)),
         ("GET", "/fapi/v1/ticker/bookTicker"): Route(book_ticker, weight=by_symbol(2, 5)),

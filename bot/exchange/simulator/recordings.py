@@ -1,18 +1,20 @@
 """A market from recorded bars in Parquet files; a faulty file is refused by name, time and fault."""
 
-import datetime
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.errors import OperatorError
 from bot.exchange.simulator.instruments import instrument_of, with_tick
 from bot.exchange.simulator.market import FundingRates, Tape
+from bot.history.bars import COLUMNS, PRICES, BarFiles, absent
+from bot.history.faults import absurd, gaps
+from bot.history.funding import FundingFiles, rates_of
+from bot.history.layout import stamp
 from bot.messages import Bars
 from bot.venue import Instrument
 
@@ -21,13 +23,11 @@ WARMUP_HOURS = 500
 LEAST_WARMUP_HOURS = 240
 DEFAULT_FUNDING_RATE = Decimal("0.0001")
 DEFAULT_FUNDING_MS = 8 * HOUR_MS
-PRICES = ("open", "high", "low", "close")
-COLUMNS = ("open_time", *PRICES, "volume")
 OFF_GRID_ALLOWED = 0.01  # share of prices that may lie between two ticks before a finer tick is taken
 
 
 class RecordedMarket(Tape):
-    """Plays `SYMBOL-1h.parquet` of `directory` from `start_ms` to `end_ms` (whole hours).
+    """Plays the 1h bars of `directory` (see `BarFiles`) from `start_ms` to `end_ms` (whole hours).
 
     Hours that 1m or else 5m bars cover completely are played along these, other hours along the 1h bar itself. Bars
     are reported as recorded even where detail and 1h bars disagree; `notes` says where that is so, and what detail and
@@ -47,18 +47,18 @@ class RecordedMarket(Tape):
         if start_ms % HOUR_MS or end_ms % HOUR_MS or start_ms >= end_ms:
             raise OperatorError(f"{directory}: the range {stamp(start_ms)} to {stamp(end_ms)} must be whole hours")
         self.notes: list[str] = []
+        files = BarFiles(directory)
         bars: dict[tuple[str, int], Bars] = {}
         played: dict[str, list[Bars]] = {}
         instruments: dict[str, Instrument] = {}
         for symbol in symbols:
-            hours = _hours(directory, symbol, start_ms, end_ms, warmup_hours)
+            hours = _hours(files, symbol, start_ms, end_ms, warmup_hours)
             bars[symbol, HOUR_MS] = hours
-            detail = _detail(directory, hours)
+            detail = _detail(files, hours)
             bars |= {(symbol, part.interval_ms): part for part in detail}
             played[symbol] = self._choose(hours, detail, start_ms)
             instruments[symbol] = _fitting(instrument_of(symbol, float(hours.close[-1])), hours)
-        path = funding or _funding_file(directory)
-        rates = {symbol: self._funding(path, symbol, start_ms, end_ms) for symbol in symbols}
+        rates = {symbol: self._funding(directory, funding, symbol, start_ms, end_ms) for symbol in symbols}
         super().__init__(instruments, bars, played, rates, start_ms, end_ms)
 
     def _choose(self, hours: Bars, detail: list[Bars], start: int) -> list[Bars]:
@@ -91,20 +91,13 @@ class RecordedMarket(Tape):
                 f"{played.symbol}: in {int(apart.sum())} of them the recorded 1h bar says otherwise (first {first})"
             )
 
-    def _funding(self, path: Path | None, symbol: str, start: int, end: int) -> FundingRates:
-        at: npt.NDArray[np.int64] = np.array([], dtype=np.int64)
-        rates: list[Decimal] = []
-        if path is not None:
-            table = _table(path, ("symbol", "funding_time", "rate")).filter(pl.col("symbol") == symbol)
-            # the venue stamps payments some milliseconds late
-            at = np.rint(table["funding_time"].to_numpy() / HOUR_MS).astype(np.int64) * HOUR_MS
-            rates = [Decimal(str(rate)) for rate in table["rate"].to_list()]
-            if (np.diff(at) <= 0).any():
-                raise OperatorError(f"{path}: {symbol}: funding_time must rise from row to row")
-        first, last = (int(at[0]), int(at[-1])) if rates else (end, end)
+    def _funding(self, directory: Path, given: Path | None, symbol: str, start: int, end: int) -> FundingRates:
+        found = FundingFiles(directory).load(symbol) if given is None else rates_of(given, symbol)
+        paid = {} if found is None else dict(zip(found.at.tolist(), found.rate, strict=True))
+        first, last = (min(paid), max(paid)) if paid else (end, end)
         grid = range(-(-start // DEFAULT_FUNDING_MS) * DEFAULT_FUNDING_MS, end, DEFAULT_FUNDING_MS)
         assumed = {due: DEFAULT_FUNDING_RATE for due in grid if not first <= due <= last}
-        known = {int(due): rate for due, rate in zip(at, rates, strict=True) if start <= due < end}
+        known = {due: rate for due, rate in paid.items() if start <= due < end}
         if assumed:
             self.notes.append(f"{symbol}: funding of {DEFAULT_FUNDING_RATE} is assumed {len(assumed)} times")
         due = sorted(known | assumed)
@@ -113,41 +106,52 @@ class RecordedMarket(Tape):
 
 def recorded_symbols(directory: Path) -> tuple[str, ...]:
     """The symbols that have 1h bars in `directory`."""
-    return tuple(sorted(path.name.removesuffix("-1h.parquet") for path in directory.glob("*-1h.parquet")))
+    return BarFiles(directory).symbols(HOUR_MS)
 
 
 def recorded_range(directory: Path, symbols: Sequence[str], warmup_hours: int = LEAST_WARMUP_HOURS) -> tuple[int, int]:
     """From when to when all `symbols` can be played (ms UTC), warm-up before it left out."""
-    spans = [_read(directory / f"{symbol}-1h.parquet", symbol, HOUR_MS) for symbol in symbols]
-    start = max(int(bars.open_time[0]) for bars in spans) + warmup_hours * HOUR_MS
-    return start, min(bars.close_at for bars in spans)
+    files = BarFiles(directory)
+    spans = [_span(files, symbol) for symbol in symbols]
+    return max(first for first, _ in spans) + warmup_hours * HOUR_MS, min(last for _, last in spans)
 
 
-def _hours(directory: Path, symbol: str, start: int, end: int, warmup_hours: int) -> Bars:
+def _span(files: BarFiles, symbol: str) -> tuple[int, int]:
+    place = files.place(symbol, HOUR_MS)
+    if place is None:
+        raise absent(files, symbol, HOUR_MS)
+    span = files.span(symbol, HOUR_MS)
+    if span is None:
+        raise OperatorError(f"{place}: no bars")
+    return span
+
+
+def _hours(files: BarFiles, symbol: str, start: int, end: int, warmup_hours: int) -> Bars:
     """The 1h bars of the range and the warm-up before it, without a gap."""
-    path = directory / f"{symbol}-1h.parquet"
-    bars = _read(path, symbol, HOUR_MS)
-    earliest = int(bars.open_time[0]) + min(warmup_hours, LEAST_WARMUP_HOURS) * HOUR_MS
+    first, last = _span(files, symbol)
+    place = files.place(symbol, HOUR_MS)
+    bars = files.load(symbol, HOUR_MS, start=start - warmup_hours * HOUR_MS, end=end)
+    _refuse_absurd(place, bars)
+    earliest = first + min(warmup_hours, LEAST_WARMUP_HOURS) * HOUR_MS
     if start < earliest:
-        raise OperatorError(f"{path}: {symbol} can be played from {stamp(earliest)} on, not from {stamp(start)}")
-    if end > bars.close_at:
-        raise OperatorError(f"{path}: {symbol} can be played until {stamp(bars.close_at)}, not until {stamp(end)}")
-    bars = select(bars, (bars.open_time >= start - warmup_hours * HOUR_MS) & (bars.open_time < end))
-    jumps = np.flatnonzero(np.diff(bars.open_time) != HOUR_MS)
-    if jumps.size:
-        missing = int(bars.open_time[jumps[0]]) + HOUR_MS
-        raise OperatorError(f"{path}: {stamp(missing)}: gap, the 1h bar is missing")
+        raise OperatorError(f"{place}: {symbol} can be played from {stamp(earliest)} on, not from {stamp(start)}")
+    if end > last:
+        raise OperatorError(f"{place}: {symbol} can be played until {stamp(last)}, not until {stamp(end)}")
+    holes = gaps(bars)
+    if holes:
+        raise OperatorError(f"{place}: {stamp(holes[0][0])}: gap, the 1h bar is missing")
     return bars
 
 
-def _detail(directory: Path, hours: Bars) -> list[Bars]:
+def _detail(files: BarFiles, hours: Bars) -> list[Bars]:
     """The bars finer than 1h, finest first, of the hours that they cover completely."""
     found = []
-    for interval, name in INTERVALS.items():
-        path = directory / f"{hours.symbol}-{name}.parquet"
-        if interval == HOUR_MS or not path.exists():
+    for interval in INTERVALS:
+        place = files.place(hours.symbol, interval)
+        if interval == HOUR_MS or place is None:
             continue
-        bars = _read(path, hours.symbol, interval)
+        bars = files.load(hours.symbol, interval, start=int(hours.open_time[0]), end=hours.close_at)
+        _refuse_absurd(place, bars)
         opened, count = np.unique(hour_of(bars.open_time), return_counts=True)
         complete = np.intersect1d(opened[count == HOUR_MS // interval], hours.open_time)
         if complete.size:
@@ -155,52 +159,11 @@ def _detail(directory: Path, hours: Bars) -> list[Bars]:
     return found
 
 
-def _read(path: Path, symbol: str, interval_ms: int) -> Bars:
-    table = _table(path, COLUMNS)
-    if not len(table):
-        raise OperatorError(f"{path}: no bars")
-    columns = {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS[1:]}
-    bars = Bars(symbol, interval_ms, table["open_time"].to_numpy().astype(np.int64), **columns)
-    _refuse_absurd(path, bars)
-    return bars
-
-
-def _table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path, columns=list(columns))
-    except FileNotFoundError:
-        raise OperatorError(f"{path}: no such file") from None
-    except pl.exceptions.ColumnNotFoundError as error:
-        raise OperatorError(f"{path}: needs the columns {', '.join(columns)} ({error})") from None
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise OperatorError(f"{path}: {error}") from None
-    for name in columns:
-        if name != "symbol" and not table[name].dtype.is_numeric():
-            raise OperatorError(f"{path}: column {name} must hold numbers, not {table[name].dtype}")
-        if table[name].null_count():
-            row = int(table[name].is_null().arg_true()[0])
-            raise OperatorError(f"{path}: row {row}: {name} is null")
-    return table
-
-
-def _refuse_absurd(path: Path, bars: Bars) -> None:
+def _refuse_absurd(place: Path | None, bars: Bars) -> None:
     """Raise OperatorError with the first bar that cannot have happened."""
-    at = bars.open_time
-    prices = np.column_stack([getattr(bars, name) for name in PRICES])
-    step = np.diff(at, prepend=at[0] - bars.interval_ms)
-    faults = {
-        "open_time is off the interval's grid": at % bars.interval_ms != 0,
-        "duplicate bar": step == 0,
-        "unsorted, the bar before it is later": step < 0,
-        "a number is missing (NaN or infinite)": ~np.isfinite(prices).all(axis=1) | ~np.isfinite(bars.volume),
-        "low is not above zero": bars.low <= 0,
-        "high is below open or close": bars.high < np.maximum(bars.open, bars.close),
-        "low is above open or close": bars.low > np.minimum(bars.open, bars.close),
-        "volume is below zero": bars.volume < 0,
-    }
-    for fault, where in faults.items():
+    for fault, where in absurd(bars).items():
         if where.any():
-            raise OperatorError(f"{path}: {stamp(int(at[np.argmax(where)]))}: {fault}")
+            raise OperatorError(f"{place}: {stamp(int(bars.open_time[np.argmax(where)]))}: {fault}")
 
 
 def _fitting(instrument: Instrument, bars: Bars) -> Instrument:
@@ -213,12 +176,6 @@ def _fitting(instrument: Instrument, bars: Bars) -> Instrument:
             break
         tick = tick.scaleb(-1)
     return with_tick(instrument, tick)
-
-
-def _funding_file(directory: Path) -> Path | None:
-    name = "funding_um.parquet"
-    places = (directory / name, directory.resolve().parent.parent / "funding" / name)
-    return next((path for path in places if path.exists()), None)
 
 
 def select(bars: Bars, which: npt.NDArray[np.bool_]) -> Bars:
@@ -243,7 +200,3 @@ def aggregate(bars: Bars) -> Bars:
         bars.close.reshape(shape)[:, -1],
         bars.volume.reshape(shape).sum(axis=1),
     )
-
-
-def stamp(at: int) -> str:
-    return datetime.datetime.fromtimestamp(at / 1000, datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -16,19 +16,24 @@ from anyio.abc import TaskStatus
 
 from bot.clock import DAY_MS, HOUR_MS
 from bot.errors import OperatorError
+from bot.exchange.faults import FaultPlan, Scenario
 from bot.exchange.matching.records import Settings
+from bot.exchange.simulator import ws_api
 from bot.exchange.simulator.account_routes import ACCOUNT_ROUTES
+from bot.exchange.simulator.batch_routes import BATCH_ROUTES
 from bot.exchange.simulator.control import Control
 from bot.exchange.simulator.generator import GeneratedMarket, ProfileName
+from bot.exchange.simulator.happenings import Happenings
 from bot.exchange.simulator.limits import ClockWindow, Credentials, Limits
 from bot.exchange.simulator.lockstep import Conductor
 from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.market_routes import market_routes
 from bot.exchange.simulator.recordings import RecordedMarket, recorded_range
 from bot.exchange.simulator.rest import Gate
-from bot.exchange.simulator.sockets import Hub, add_stream_routes, encoder
+from bot.exchange.simulator.sockets import PING_SECONDS, Hub, add_stream_routes, encoder
 from bot.exchange.simulator.trading_routes import TRADING_ROUTES
 from bot.exchange.simulator.world import World
+from bot.exchange.simulator.ws_api import WebSocketApi
 
 HOST = "127.0.0.1"
 BACKLOG = 512
@@ -46,6 +51,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     funding: Path | None = None  # recorded funding rates; None: a file beside the bars, or the default rate
     profile: ProfileName = "normal"  # of a generated market
     seed: int = 0
+    scenario: Scenario | None = None  # what goes wrong
     wallet: Decimal = Decimal(10_000)
     settings: Settings = Settings()
     pace: float | None = None  # None: lockstep
@@ -53,10 +59,11 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = "sim-key"
     api_secret: str = "sim-secret"
     clock_window: ClockWindow = "virtual"
-    acks_with_average: bool = False
     weight_per_minute: int = 2400
     orders_per_minute: int = 1200
     orders_per_ten_seconds: int = 300
+    ping_seconds: float = PING_SECONDS
+    connection_hours: float = 0.0  # of virtual time after which a stream socket is closed; 0: never
     port: int = 0  # 0: any free one
     until_stdin_closes: bool = False
 
@@ -64,6 +71,7 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Addresses(msgspec.Struct, frozen=True):
     rest_url: str
     stream_url: str
+    ws_api_url: str
     lockstep_url: str
     start: int
     end: int
@@ -76,28 +84,41 @@ class Simulator:
     def __init__(self, market: Market, options: SimulatorOptions) -> None:
         self._options = options
         self.hub = Hub()
+        self.hub.ping_seconds = options.ping_seconds
+        self.hub.longest_ms = round(options.connection_hours * HOUR_MS)
         self.stop = anyio.Event()
+        scenario = options.scenario or Scenario(name="none", description="Nothing goes wrong.")
         self.world = World(
             market,
             self.hub,
             wallet=options.wallet,
-            settings=msgspec.structs.replace(options.settings, seed=options.seed),
+            settings=scenario.settings(msgspec.structs.replace(options.settings, seed=options.seed)),
             seed=options.seed,
-            acks_with_average=options.acks_with_average,
         )
+        self.happenings = Happenings(self.world)
+        self._play_out(scenario)
         self.limits = Limits(options.weight_per_minute, options.orders_per_minute, options.orders_per_ten_seconds)
         self.conductor = Conductor(
             self.world, self.hub, pace=options.pace, outage_minutes=options.outage_minutes, seed=options.seed
         )
 
+    def _play_out(self, scenario: Scenario) -> None:
+        """OperatorError where this market or this simulator cannot do what the scenario says."""
+        for fault in scenario.fault:
+            self.happenings.check(fault)
+        seed = self._options.seed if scenario.seed is None else scenario.seed
+        self.world.use(FaultPlan(scenario.fault, seed, self.world.market.start), self.happenings.happen)
+
     def application(self) -> web.Application:
         options = self._options
         credentials = Credentials(options.api_key, options.api_secret, options.clock_window)
-        routes = TRADING_ROUTES | ACCOUNT_ROUTES | market_routes(self.limits)
+        routes = TRADING_ROUTES | BATCH_ROUTES | ACCOUNT_ROUTES | market_routes(self.limits)
         gate = Gate(self.world, credentials, self.limits, routes, self.conductor.catch_up)
         app = web.Application()
-        Control(self.world, self.conductor, self.stop).add_to(app)
+        Control(self.world, self.conductor, self.happenings, self.stop).add_to(app)
         app.router.add_route("*", "/fapi/{path:.*}", gate.answer)
+        api = WebSocketApi(self.world, gate, credentials, self.limits, routes, self.conductor.catch_up)
+        api.add_to(app)
         add_stream_routes(app, self.hub)
         return app
 
@@ -123,6 +144,7 @@ class Simulator:
         return Addresses(
             rest_url=f"http://{place}",
             stream_url=f"ws://{place}",
+            ws_api_url=f"ws://{place}{ws_api.PATH}",
             lockstep_url=f"ws://{place}/_sim/lockstep",
             start=market.start,
             end=market.end,

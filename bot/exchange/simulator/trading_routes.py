@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from bot.clock import DAY_MS
 from bot.exchange.matching import rules
-from bot.exchange.matching.records import ZERO, Algo, NewAlgo, NewOrder, Order, Rejection
+from bot.exchange.matching.records import ZERO, Algo, Order, Rejection
 from bot.exchange.simulator import payloads
 from bot.exchange.simulator.limits import Security
+from bot.exchange.simulator.order_requests import amendment, new_algo, new_order
 from bot.exchange.simulator.payloads import Shape
 from bot.exchange.simulator.rest import Call, Route, Routes, malformed
 from bot.exchange.simulator.world import World
@@ -20,19 +21,19 @@ Row = TypeVar("Row", Order, Algo)
 
 
 def place_order(world: World, call: Call) -> Shape:
-    new = _new_order(world, call)
+    new = new_order(world, call)
     order = world.engine.place(new)
     if call.optional("newOrderRespType") != "RESULT":
         order = _as_accepted(order)
-    return payloads.order_ack(order, with_average=world.acks_with_average)
+    return payloads.order_ack(order, with_average=world.settings.switches.acks_with_average)
 
 
 def check_order(world: World, call: Call) -> Shape:
     """order/test: the checks that need neither position nor balance, and no order."""
-    new = _new_order(world, call)
+    new = new_order(world, call)
     instrument = world.market.instruments[call.symbol(world)]
     rules.check_type(new.type)
-    rules.check_order_parameters(new)
+    rules.check_order_parameters(new, world.now)
     rules.check_client_id(new.client_id, duplicate=False)
     quantity = rules.sent(new.quantity, "quantity")
     rules.check_precision(new.price, quantity, instrument)
@@ -56,9 +57,14 @@ def check_order(world: World, call: Call) -> Shape:
     return payloads.order_ack(order, with_average=True)
 
 
+def modify_order(world: World, call: Call) -> Shape:
+    order = world.engine.modify(amendment(world, call))
+    return payloads.amendment_ack(order, with_average=world.settings.switches.acks_with_average)
+
+
 def cancel_order(world: World, call: Call) -> Shape:
     order = world.engine.cancel(call.symbol(world), call.integer("orderId"), call.optional("origClientOrderId"))
-    return payloads.order_ack(order, with_average=world.acks_with_average)
+    return payloads.order_ack(order, with_average=world.settings.switches.acks_with_average)
 
 
 def query_order(world: World, call: Call) -> Shape:
@@ -117,21 +123,7 @@ def user_trades(world: World, call: Call) -> list[Shape]:
 
 
 def place_algo(world: World, call: Call) -> Shape:
-    if call.text("algoType") != "CONDITIONAL":
-        raise malformed("algoType")
-    _check_position_side(world, call)
-    new = NewAlgo(
-        symbol=call.text("symbol"),
-        side=call.text("side"),
-        type=call.text("type"),
-        quantity=call.amount("quantity"),
-        trigger_price=call.amount("triggerPrice"),
-        reduce_only=call.flag("reduceOnly"),
-        close_position=call.flag("closePosition"),
-        working_type=call.optional("workingType") or "CONTRACT_PRICE",
-        client_id=call.optional("clientAlgoId"),
-    )
-    return payloads.algo_ack(world.engine.place_algo(new))
+    return payloads.algo_ack(world.engine.place_algo(new_algo(world, call)))
 
 
 def cancel_algo(world: World, call: Call) -> Shape:
@@ -143,11 +135,12 @@ def query_algo(world: World, call: Call) -> Shape:
     return payloads.algo_query(world.engine.algo(call.integer("algoId"), call.optional("clientAlgoId")))
 
 
-def open_algos(world: World, call: Call) -> list[Shape]:
+def open_algos(world: World, call: Call) -> list[Shape] | Shape:
     symbol = call.symbol(world) if call.optional("symbol") else None
     wanted = call.integer("algoId")
     algos = world.engine.open_algos(symbol)
-    return [payloads.algo_row(algo) for algo in algos if wanted in (None, algo.algo_id)]
+    rows = [payloads.algo_row(algo) for algo in algos if wanted in (None, algo.algo_id)]
+    return {"orders": rows} if world.settings.switches.open_algos_enveloped else rows
 
 
 def all_algos(world: World, call: Call) -> list[Shape]:
@@ -159,26 +152,6 @@ def all_algos(world: World, call: Call) -> list[Shape]:
 def cancel_all_algos(world: World, call: Call) -> Shape:
     world.engine.cancel_all_algos(call.symbol(world))
     return ALL_CANCELLED
-
-
-def _new_order(world: World, call: Call) -> NewOrder:
-    _check_position_side(world, call)
-    return NewOrder(
-        symbol=call.text("symbol"),
-        side=call.text("side"),
-        type=call.text("type"),
-        quantity=call.amount("quantity"),
-        price=call.amount("price"),
-        time_in_force=call.optional("timeInForce"),
-        reduce_only=call.flag("reduceOnly"),
-        client_id=call.optional("newClientOrderId"),
-    )
-
-
-def _check_position_side(world: World, call: Call) -> None:
-    """Hedge mode can be switched on, and then no order is taken: two positions of one symbol are not modelled."""
-    if world.dual_side or call.params.get("positionSide", "BOTH") != "BOTH":
-        raise Rejection(-4061, "Order's position side does not match user's setting.")
 
 
 def _as_accepted(order: Order) -> Order:
@@ -205,12 +178,14 @@ def _one_or_all(params: Any) -> int:
     return 1 if params.get("symbol") else 40
 
 
-def _signed(handle: Any, weight: Any = 1, **more: bool) -> Route:
+def _signed(handle: Any, weight: Any = 1, **more: Any) -> Route:
     return Route(handle, Security.SIGNED, weight, **more)
 
 
+PLACING = {"ordering": True, "placing": True, "order_cost": (1, 1)}
 TRADING_ROUTES: Routes = {
-    ("POST", "/fapi/v1/order"): _signed(place_order, 0, ordering=True, placing=True),
+    ("POST", "/fapi/v1/order"): _signed(place_order, 0, **PLACING),
+    ("PUT", "/fapi/v1/order"): _signed(modify_order, 0, ordering=True, order_cost=(1, 1)),
     ("GET", "/fapi/v1/order"): _signed(query_order),
     ("DELETE", "/fapi/v1/order"): _signed(cancel_order),
     ("POST", "/fapi/v1/order/test"): _signed(check_order, 0),
@@ -220,7 +195,7 @@ TRADING_ROUTES: Routes = {
     ("GET", "/fapi/v1/userTrades"): _signed(user_trades, 5),
     ("DELETE", "/fapi/v1/allOpenOrders"): _signed(cancel_all_orders),
     ("POST", "/fapi/v1/countdownCancelAll"): _signed(countdown_cancel_all, 10),
-    ("POST", "/fapi/v1/algoOrder"): _signed(place_algo, 0, ordering=True, placing=True),
+    ("POST", "/fapi/v1/algoOrder"): _signed(place_algo, 0, **PLACING),
     ("GET", "/fapi/v1/algoOrder"): _signed(query_algo),
     ("DELETE", "/fapi/v1/algoOrder"): _signed(cancel_algo),
     ("GET", "/fapi/v1/openAlgoOrders"): _signed(open_algos, _one_or_all),

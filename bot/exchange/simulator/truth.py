@@ -6,8 +6,17 @@ from typing import Any
 
 from bot.clock import HOUR_MS
 from bot.exchange.matching.engine import Engine
-from bot.exchange.matching.records import ZERO, AlgoUpdated, EngineEvent, OrderUpdated
+from bot.exchange.matching.records import (
+    ZERO,
+    AlgoUpdated,
+    EngineEvent,
+    Execution,
+    MarginCalled,
+    OrderUpdated,
+)
 from bot.venue import Fill
+
+COVERS = frozenset({"STOP_MARKET", "TRAILING_STOP_MARKET"})
 
 
 class TruthLog:
@@ -40,6 +49,8 @@ class TruthLog:
                 algo_id=algo.algo_id,
                 reason=algo.reject_reason,
             )
+        elif isinstance(event, MarginCalled):
+            self.add(event.at, "margin_call", symbols=[position.symbol for position, _ in event.positions])
         elif event.reason in ("DEPOSIT", "WITHDRAW"):
             self.add(event.at, "transfer", amount=plain(event.balance_change))
         elif event.reason == "FUNDING_FEE":
@@ -48,7 +59,10 @@ class TruthLog:
     def _note_order(self, event: OrderUpdated) -> None:
         order = event.order
         fields: dict[str, Any] = {"symbol": order.symbol, "client_id": order.client_id, "order_id": order.order_id}
-        if event.fill is None:
+        if event.execution is Execution.AMENDMENT:
+            fields |= {"quantity": plain(order.quantity), "price": plain(order.price)}
+            self.add(event.at, "amendment", status=order.status.value, **fields)
+        elif event.fill is None:
             self.add(event.at, "order", status=order.status.value, **fields)
         else:
             fields |= fill_row(event.fill)
@@ -56,7 +70,7 @@ class TruthLog:
 
 
 class Cover:
-    """Virtual time during which a symbol's net position was larger than its waiting reduce-only stops.
+    """Virtual time during which a symbol's net position was larger than its waiting reduce-only market stops.
 
     A stop that is stuck in TRIGGERING covers nothing: it will never execute.
     """
@@ -74,7 +88,7 @@ class Cover:
         covered = ZERO
         for algo in self._engine.open_algos(symbol):
             closing = algo.buy == (quantity < 0)
-            if closing and algo.reduce_only and algo.type == "STOP_MARKET":
+            if closing and algo.reduce_only and algo.type in COVERS:
                 covered += quantity.copy_abs() if algo.close_position else algo.quantity
         if quantity.copy_abs() > covered:
             self._exposed.add(symbol)

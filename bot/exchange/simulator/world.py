@@ -1,19 +1,30 @@
 """The exchange's state in time: the clock, the market that is played, the account, and what the streams are told."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 from bot.clock import DAY_MS, HOUR_MS, SECOND_MS
+from bot.exchange.faults import Fault, FaultPlan
 from bot.exchange.matching.engine import Engine
-from bot.exchange.matching.records import AccountUpdated, AlgoUpdated, EngineEvent, OrderUpdated, Settings
-from bot.exchange.simulator import market_payloads, payloads
+from bot.exchange.matching.records import (
+    AccountUpdated,
+    AlgoUpdated,
+    EngineEvent,
+    MarginCalled,
+    OrderUpdated,
+    Rejection,
+    Settings,
+)
+from bot.exchange.simulator import market_payloads, user_events
 from bot.exchange.simulator.candles import Candles
+from bot.exchange.simulator.faults import Faults
 from bot.exchange.simulator.market import Market, PriceStep
 from bot.exchange.simulator.market_payloads import Digits, Quote
 from bot.exchange.simulator.sockets import Hub, ListenKeys, encoder
 from bot.exchange.simulator.truth import Cover, Equity, Ledger, TruthLog, plain
 from bot.exchange.wire import INTERVAL_MS
+from bot.venue import Instrument
 
 FUNDING_MS = 8 * HOUR_MS
 MARK_SUFFIXES = ("@markPrice@1s", "@markPrice")
@@ -42,10 +53,10 @@ class World:
         wallet: Decimal,
         settings: Settings,
         seed: int = 0,
-        acks_with_average: bool = False,
     ) -> None:
         self.market = market
         self.hub = hub
+        self.hub.private_events_needed = settings.switches.private_events_needed
         self.settings = settings
         self.engine = Engine(market.instruments, wallet, settings)
         self.candles = Candles(market)
@@ -58,9 +69,11 @@ class World:
         self.funding_paid: list[tuple[str, int, Decimal, Decimal]] = []  # symbol, time, rate, mark
         self.funding_ms = dict.fromkeys(market.symbols, FUNDING_MS)
         self.countdowns: dict[str, int] = {}
-        self.acks_with_average = acks_with_average
+        self.premiums: dict[str, Decimal] = {}  # how far the mark price is set apart from the last
+        self.regridded: set[str] = set()  # whose tick is no longer the one that is played
         self.dual_side = False
         self.multi_assets = False
+        self.margin_types = dict.fromkeys(market.symbols, user_events.CROSSED)  # a word alone: margin is always cross
         self.starting_wallet = wallet
         self.accepted = 0
         self.rejected = 0
@@ -70,8 +83,20 @@ class World:
         self._digits = {symbol: Digits.of(market.instruments[symbol]) for symbol in market.symbols}
         self._steps = market.steps()
         self._next = next(self._steps, None)
+        self._happen: Callable[[Fault], None] | None = None
+        self.faults = self._at_work(FaultPlan())
         self._pass_time(market.start)
         self.advance(market.start)
+
+    def use(self, plan: FaultPlan, happen: Callable[[Fault], None]) -> None:
+        """From now on `plan` says what goes wrong; `happen` does what is due at a time."""
+        self.faults = self._at_work(plan)
+        self._happen = happen
+
+    @property
+    def venue_time(self) -> int:
+        """The time as the venue's own clock has it."""
+        return self.now + self.faults.clock_offset(self.now)
 
     @property
     def ended(self) -> bool:
@@ -84,6 +109,7 @@ class World:
     def next_moment(self, wake_at: int | None = None) -> int:
         """When something happens next: a price, a deadline, the end, or the time that the bot asked for."""
         moments = [self.market.end, *self.countdowns.values()]
+        moments += [at for at in (self.faults.next_at, self.engine.next_deadline) if at is not None]
         if self._next is not None:
             moments.append(self._next.at)
         if self.keys.current is not None:
@@ -101,15 +127,33 @@ class World:
 
     def settle(self) -> None:
         """Tell the log and the user stream what the engine did since the last time."""
-        for event in self.engine.take_events():
+        events = self.settle_unheard()
+        if self.keys.current is not None:
+            for name, shape in user_events.told(events, self.settings.switches, self.margin_types):
+                self.publish_user(name, shape)
+        self._do_what_is_due()
+
+    def settle_unheard(self) -> list[EngineEvent]:
+        """Write down what the engine did since the last time, and tell nobody."""
+        events = self.engine.take_events()
+        for event in events:
             self.log.note(event)
             if symbol := _symbol_of(event):
                 self.cover.measure(symbol)
-            self._publish_user(event)
+            if isinstance(event, AccountUpdated):
+                self.faults.note(event)
+        return events
 
     def publish_user(self, event: str, shape: dict[str, Any]) -> None:
+        """Hand one event to the user stream; what becomes of it on the way is the faults' business."""
         if self.keys.current is not None:
-            self.hub.publish(self.keys.current, encoder.encode(shape), event)
+            self.faults.put_user(event, shape, self.now)
+
+    def expire_listen_key(self) -> None:
+        """The key ends before its time."""
+        if self.keys.current is not None:
+            self.keys.expires_at = self.now
+            self._end_lapsed_key()
 
     def set_price(self, symbol: str, price: Decimal) -> None:
         """Move one price by hand, with a gap, and tell the streams."""
@@ -118,6 +162,28 @@ class World:
         self.equity.see(self.now, self.engine.wallet + self.engine.unrealized_pnl())
         self._publish_market((symbol,))
         self.log.add(self.now, "price_set", symbol=symbol, price=plain(price))
+
+    def set_mark(self, symbol: str, mark: Decimal | None) -> None:
+        """Move the mark price apart from the last price, by which it stays from then on; None: it follows again."""
+        last = self.engine.last_price(symbol)
+        if last is None:
+            raise Rejection(-1122, "Invalid symbol status.")
+        if mark is None:
+            self.premiums.pop(symbol, None)
+            mark = last
+        else:
+            self.premiums[symbol] = mark - last
+        self.engine.on_mark(symbol, mark)
+        self.quotes[symbol].mark = mark
+        self.settle()
+        self._publish_market((symbol,))
+
+    def change_instrument(self, instrument: Instrument) -> None:
+        """Other filters from now on; prices that are played are rounded to them."""
+        self.engine.change_instrument(instrument)
+        self.market.instruments[instrument.symbol] = instrument
+        self._digits[instrument.symbol] = Digits.of(instrument)
+        self.regridded.add(instrument.symbol)
 
     def transfer(self, amount: Decimal) -> None:
         """Deposit, or withdraw where `amount` is below zero, and tell the account's stream."""
@@ -169,26 +235,70 @@ class World:
             self.cover.pass_time(now - self.now)
             self.now = now
         self.engine.step(self.now)
-        lapsed = self.keys.lapsed(self.now)
-        if lapsed is not None:
-            self.hub.publish(lapsed, encoder.encode(payloads.listen_key_event(lapsed, self.now)), "listenKeyExpired")
-            self.log.add(self.now, "listen_key_expired")
+        self.hub.pass_time(self.now)
+        self.faults.pass_time(self.now)
+        self._end_lapsed_key()
         for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.now]:
             del self.countdowns[symbol]
             self.engine.cancel_all(symbol)
+            if self.settings.switches.countdown_cancels_algos:
+                self.engine.cancel_all_algos(symbol)
+        self.settle()
+
+    def _end_lapsed_key(self) -> None:
+        lapsed = self.keys.lapsed(self.now)
+        if lapsed is not None:
+            self._send_to(lapsed, "listenKeyExpired", user_events.listen_key_event(lapsed, self.now))
+            self.log.add(self.now, "listen_key_expired")
+
+    def _at_work(self, plan: FaultPlan) -> Faults:
+        faults = Faults(plan, self.log, self._send_user, self._send_kline, self._bend_bar)
+        self.engine.fate_of = lambda algo: faults.fate_of(algo, self.now)
+        return faults
+
+    def _send_user(self, event: str, shape: dict[str, Any]) -> None:
+        if self.keys.current is not None:
+            self._send_to(self.keys.current, event, shape)
+
+    def _send_to(self, key: str, event: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(key, encoder.encode(shape), event, self.settings.switches.user_stream_name)
+
+    def _send_kline(self, stream: str, shape: dict[str, Any]) -> None:
+        self.hub.publish(stream, encoder.encode(shape))
+
+    def _bend_bar(self, symbol: str, interval: str, open_time: int, factor: float | None) -> None:
+        self.candles.bend(symbol, INTERVAL_MS[interval], open_time, factor)
+
+    def _do_what_is_due(self) -> None:
+        """Let happen what is due now; what that causes is settled here too, and causes nothing further."""
+        faults = self.faults
+        if faults.happening or faults.plan.empty:
+            return
+        faults.happening = True
+        for fault in faults.plan.due(self.now):
+            faults.tell()
+            if self._happen is not None:
+                self._happen(fault)
             self.settle()
+        faults.happening = False
+        faults.tell()
 
     def _print(self, symbol: str, price: Decimal, *, gap: bool) -> None:
         self.sequence += 1
+        if symbol in self.regridded:
+            price = _on_tick(price, self.engine.instrument(symbol).tick_size)
+        mark = price
+        if symbol in self.premiums:
+            mark = max(self.engine.instrument(symbol).tick_size, price + self.premiums[symbol])
         self.engine.on_price(symbol, price, gap)
-        self.engine.on_mark(symbol, price)
+        self.engine.on_mark(symbol, mark)
         self.candles.print(symbol, price, self.now)
         quote = self.quotes.get(symbol)
         if quote is None:
             due = self.now - self.now % FUNDING_MS + FUNDING_MS
-            self.quotes[symbol] = Quote(price, Decimal("0.0001"), due)
+            self.quotes[symbol] = Quote(price, mark, Decimal("0.0001"), due)
         else:
-            quote.last = price
+            quote.last, quote.mark = price, mark
 
     def _pay_funding(self, symbol: str, rate: Decimal) -> None:
         quote = self.quotes.get(symbol)
@@ -197,22 +307,10 @@ class World:
         paid = [at for name, at, _, _ in self.funding_paid if name == symbol]
         if paid and self.now > paid[-1]:
             self.funding_ms[symbol] = self.now - paid[-1]
-        self.funding_paid.append((symbol, self.now, rate, quote.last))
+        self.funding_paid.append((symbol, self.now, rate, quote.mark))
         quote.funding_rate = rate
         quote.next_funding_at = self.now + self.funding_ms[symbol]
         self.engine.pay_funding(symbol, rate)
-
-    def _publish_user(self, event: EngineEvent) -> None:
-        if self.keys.current is None:
-            return
-        if isinstance(event, OrderUpdated):
-            if event.fill is not None:
-                self.publish_user("TRADE_LITE", payloads.trade_lite_event(event.order, event.fill))
-            self.publish_user("ORDER_TRADE_UPDATE", payloads.order_event(event))
-        elif isinstance(event, AccountUpdated):
-            self.publish_user("ACCOUNT_UPDATE", payloads.account_event(event))
-        else:
-            self.publish_user("ALGO_UPDATE", payloads.algo_event(event))
 
     def _publish_market(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
@@ -221,8 +319,7 @@ class World:
             self._publish_trades(symbol)
         for stream in ALL_MARKS:
             if self.hub.heard(stream):
-                marks = [market_payloads.mark_price_event(name, quote, self.now) for name, quote in self.quotes.items()]
-                self.hub.publish(stream, encoder.encode(marks))
+                self.hub.publish(stream, encoder.encode(market_payloads.all_marks(self.quotes, self.now)))
 
     def _publish_klines(self, symbol: str) -> None:
         for stream, name, length in self._streams[symbol].klines:
@@ -234,7 +331,7 @@ class World:
                 continue
             closed = candle.close_at == self.now + 1
             shape = market_payloads.kline_event(symbol, name, candle, self._digits[symbol], closed=closed, at=self.now)
-            self.hub.publish(stream, encoder.encode(shape))
+            self.faults.put_kline(stream, shape, self.now)
 
     def _publish_mark(self, symbol: str) -> None:
         for stream in self._streams[symbol].marks:
@@ -252,8 +349,18 @@ class World:
             self.hub.publish(streams.trades, encoder.encode(shape))
 
 
+def _on_tick(price: Decimal, tick: Decimal) -> Decimal:
+    return max(tick, (price / tick).to_integral_value() * tick)
+
+
 def _symbol_of(event: EngineEvent) -> str:
-    """Empty for a transfer."""
-    if isinstance(event, OrderUpdated):
-        return event.order.symbol
-    return event.algo.symbol if isinstance(event, AlgoUpdated) else event.symbol
+    """Empty for what concerns the whole account."""
+    match event:
+        case OrderUpdated():
+            return event.order.symbol
+        case AlgoUpdated():
+            return event.algo.symbol
+        case AccountUpdated():
+            return event.symbol
+        case MarginCalled():
+            return ""

@@ -16,8 +16,10 @@ import yarl
 
 from bot.clock import DAY_MS
 from bot.exchange.matching.records import Settings
+from bot.exchange.matching.switches import Switches
 from bot.exchange.simulator.market import Market
 from bot.exchange.simulator.server import Addresses, Simulator, SimulatorOptions, market_of
+from tests.exchange.simulator.sdk import Sdk, client
 
 START = 1_735_689_600_000  # 2025-01-01
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -85,13 +87,37 @@ Running = Callable[..., AbstractAsyncContextManager[Exchange]]
 @pytest.fixture
 def running() -> Running:
     @asynccontextmanager
-    async def run(market: Market | None = None, **changes: Any) -> AsyncIterator[Exchange]:
+    async def run(
+        market: Market | None = None, switches: dict[str, Any] | None = None, **changes: Any
+    ) -> AsyncIterator[Exchange]:
         options = SimulatorOptions(
             **({"symbols": SYMBOLS, "start": START, "end": START + DAY_MS, "settings": EXACT} | changes)
         )
+        if switches:
+            settings = msgspec.structs.replace(options.settings, switches=Switches(**switches))
+            options = msgspec.structs.replace(options, settings=settings)
         simulator = Simulator(market if market is not None else market_of(options), options)
         with anyio.fail_after(60):
             async with simulator.serving() as addresses, aiohttp.ClientSession() as http:
                 yield Exchange(simulator, addresses, http)
 
     return run
+
+
+Trading = Callable[..., AbstractAsyncContextManager[tuple[Sdk, Exchange]]]
+
+
+@pytest.fixture
+def trading(running: Running) -> Trading:
+    """The official SDK and the simulator that it trades on."""
+
+    @asynccontextmanager
+    async def open_account(**changes: Any) -> AsyncIterator[tuple[Sdk, Exchange]]:
+        async with running(**({"clock_window": "off"} | changes)) as exchange:
+            sdk = Sdk(client(exchange.addresses))
+            try:
+                yield sdk, exchange
+            finally:
+                sdk.client.rest_api._session.close()
+
+    return open_account

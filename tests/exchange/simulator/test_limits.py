@@ -143,3 +143,13 @@ async def test_an_order_that_was_refused_is_in_the_log_without_its_signature(run
         await exchange.signed("POST", "/fapi/v1/order", **order)
         (entry,) = [row for row in await exchange.control("log?after=-1") if row["what"] == "refused"]
         assert (entry["code"], entry["params"]) == (-1111, order)
+
+
+def test_the_funding_endpoints_have_a_pool_of_their_own() -> None:
+    limits = Limits()
+    for _ in range(500):
+        limits.charge_funding(NOW)
+    with pytest.raises(Refusal, match="-1003"):
+        limits.charge_funding(NOW)
+    assert limits.weight.used(NOW) == 0
+    limits.charge_funding(NOW + 5 * MINUTE_MS)

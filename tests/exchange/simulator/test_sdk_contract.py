@@ -1,23 +1,19 @@
 """The official SDK trades against the simulator over real sockets, call by call. Warnings are errors here: where an
 answer does not fit the SDK's strict models, the SDK warns."""
 
-import functools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import pytest
-from anyio.to_thread import run_sync
-from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketStreams
 from binance_common.errors import BadRequestError, NotFoundError, TooManyRequestsError, UnauthorizedError
-from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import DerivativesTradingUsdsFutures
 
 from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable, Secrets
 from bot.exchange.binance import BinanceTrading
 from bot.exchange.budget import RequestBudget
+from tests.exchange.simulator.sdk import Sdk, client
 
 pytestmark = pytest.mark.anyio
 ENTRY = {
@@ -37,51 +33,6 @@ STOP = {
     "reduce_only": "true",
     "client_algo_id": "tsb-1-s0",
 }
-
-
-class Sdk:
-    """The SDK's synchronous calls in worker threads; answers as plain JSON shapes."""
-
-    def __init__(self, client: DerivativesTradingUsdsFutures) -> None:
-        self.client = client
-
-    async def response(self, method: str, **params: Any) -> Any:
-        return await run_sync(functools.partial(getattr(self.client.rest_api, method), **params))
-
-    async def __call__(self, method: str, **params: Any) -> Any:
-        data = (await self.response(method, **params)).data()
-        if isinstance(data, list):
-            return [row.to_dict() if hasattr(row, "to_dict") else row for row in data]
-        if hasattr(data, "actual_instance"):
-            data = data.actual_instance
-        if isinstance(data, list):
-            return [row.to_dict() for row in data]
-        return data.to_dict() if hasattr(data, "to_dict") else data
-
-
-def client(addresses: Any, *, key: str = "sim-key", secret: str = "sim-secret") -> DerivativesTradingUsdsFutures:
-    made = DerivativesTradingUsdsFutures(
-        config_rest_api=ConfigurationRestAPI(
-            api_key=key, api_secret=secret, base_path=addresses.rest_url, timeout=5000, retries=0
-        ),
-        config_ws_streams=ConfigurationWebSocketStreams(stream_url=addresses.stream_url),
-    )
-    made.rest_api._session.trust_env = False
-    return made
-
-
-@pytest.fixture
-def trading(running: Callable[..., Any]) -> Callable[..., Any]:
-    @asynccontextmanager
-    async def open_account(**changes: Any) -> AsyncIterator[tuple[Sdk, Any]]:
-        async with running(**({"clock_window": "off"} | changes)) as exchange:
-            sdk = Sdk(client(exchange.addresses))
-            try:
-                yield sdk, exchange
-            finally:
-                sdk.client.rest_api._session.close()
-
-    return open_account
 
 
 def last(exchange: Any, symbol: str = "BTCUSDT") -> Decimal:
@@ -309,7 +260,7 @@ async def test_a_wrong_key_a_wrong_secret_and_a_wrong_path_are_refused(trading: 
             assert caught.value.status_code == code
             stranger.client.rest_api._session.close()
         with pytest.raises(NotFoundError):
-            await sdk("order_book", symbol="BTCUSDT")
+            await sdk("open_interest", symbol="BTCUSDT")
 
 
 async def test_a_signature_made_by_another_clock_is_refused(trading: Any, monkeypatch: pytest.MonkeyPatch) -> None:

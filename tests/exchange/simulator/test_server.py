@@ -16,7 +16,7 @@ import pytest
 
 from bot.clock import DAY_MS, HOUR_MS
 from bot.errors import OperatorError
-from bot.exchange.simulator.server import GENERATED_START, SimulatorOptions, market_of, played_range
+from bot.exchange.simulator.server import GENERATED_START, Addresses, SimulatorOptions, market_of, played_range
 
 PROGRAM = """
 import sys
@@ -62,7 +62,7 @@ def ask_to_stop(started: subprocess.Popen[str], addresses: dict[str, Any]) -> No
 )
 def test_it_says_where_it_listens_and_ends_when_told(child: bool, end: Callable[..., None]) -> None:
     with process(child=child) as (started, addresses):
-        assert addresses.keys() == {"rest_url", "stream_url", "lockstep_url", "start", "end", "symbols"}
+        assert addresses.keys() == set(Addresses.__struct_fields__)
         with urllib.request.urlopen(f"{addresses['rest_url']}/fapi/v1/time") as answer:
             assert json.load(answer) == {"serverTime": addresses["start"]}
         end(started, addresses)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
-from bot.clock import HOUR_MS, MINUTE_MS
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.exchange.simulator.sockets import ListenKeys, route_of
+from tests.exchange.simulator.conftest import START
 
 pytestmark = pytest.mark.anyio
 KLINE = "btcusdt@kline_1h"
@@ -102,7 +104,24 @@ async def test_prices_and_trades_are_told_to_who_listens(running: Any) -> None:
                 assert (await socket.receive_json(timeout=5))["e"] == kind
         async with exchange.stream("/market/ws/!markPrice@arr@1s") as socket:
             await move(exchange)
-            assert [row["s"] for row in await socket.receive_json(timeout=5)] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+            rows = [(row["s"], row["st"]) for row in await socket.receive_json(timeout=5)]
+            assert rows == [("BTCUSDT", 1), ("ETHUSDT", 1), ("SOLUSDT", 1), ("BTCUSD_PERP", 2)]
+
+
+async def test_a_connection_is_closed_at_the_age_that_the_exchange_allows(running: Any) -> None:
+    async with running(connection_hours=24.0, end=START + 3 * DAY_MS) as exchange:
+        world = exchange.simulator.world
+        world.advance(world.now + HOUR_MS)
+        async with exchange.stream("/market/ws/btcusdt@aggTrade") as socket:
+            heard = 0
+            for at in (START + 25 * HOUR_MS - 1, START + 25 * HOUR_MS):
+                world.advance(at)
+                await exchange.simulator.hub.flush()
+                while heard < exchange.simulator.hub.written:
+                    assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT
+                    heard += 1
+            assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1001
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""A product's outputs with each group's own adapter added, on torch's operations or in one compiled pass."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bot.forecast import compiled, threads
+from bot.forecast.adapters import Delta
+
+FLOAT = 4  # bytes
+
+
+class Own(NamedTuple):
+    """Neighbouring rows of a batch, [first, last), with the update of the matrix that is theirs."""
+
+    first: int
+    last: int
+    delta: Delta
+
+
+def is_compiled(device: torch.device) -> bool:
+    """Does the compiled pass run here?"""
+    return device.type == "cpu" and threads.reachable()
+
+
+def make_ready(device: torch.device) -> None:
+    """Compile what runs adapters: a few seconds once on a machine, later it is read from numba's cache."""
+    if is_compiled(device):
+        compiled.kernel()
+
+
+def adapted(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
+    """gain * `product` + b (a x), float32; `product` is (rows, out) of `rows` of the targets' outputs.
+
+    `owned` ascends and does not overlap; the rows between are left as they are. `product` may be written over.
+    """
+    return (by_kernel if is_compiled(product.device) else by_torch)(product, inputs, owned, rows)
+
+
+def by_torch(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
+    result = product.float()
+    for first, last, delta in owned:
+        part = result[first:last]
+        if delta.gain is not None:
+            part *= delta.gain[rows]
+        part.addmm_(functional.linear(inputs[first:last], delta.a).float(), delta.b[rows].t())
+    return result
+
+
+def by_kernel(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice) -> Tensor:
+    assert product.is_contiguous()
+    assert inputs.stride(1) == 1
+    result = product if product.dtype is torch.float32 else torch.empty(product.shape)
+    low = torch.empty(len(product), max(len(own.delta.a) for own in owned))
+    spans, done = [], 0
+    for own in owned:
+        spans += [compiled.Span(done, own.first), _span(own, rows)]
+        done = own.last
+    spans.append(compiled.Span(done, len(product)))
+    outputs = compiled.Product(
+        is_bfloat16=int(product.dtype is torch.bfloat16),
+        inputs=inputs.data_ptr(),
+        inputs_stride=inputs.stride(0),
+        inputs_width=inputs.shape[1],
+        source=product.data_ptr(),
+        target=result.data_ptr(),
+        width=product.shape[1],
+        low=low.data_ptr(),
+        low_stride=low.shape[1],
+    )
+    threads.run(compiled.kernel(), compiled.job_of(outputs, spans))
+    return result
+
+
+def _span(own: Own, rows: slice) -> compiled.Span:
+    a, b, gain = own.delta.a, own.delta.b, own.delta.gain
+    skipped = FLOAT * (rows.start or 0)
+    gains = 0 if gain is None else gain.data_ptr() + skipped
+    return compiled.Span(own.first, own.last, len(a), a.data_ptr(), b.data_ptr() + skipped, b.stride(1), gains)

@@ -1,0 +1,40 @@
+"""Compiled functions on the threads that torch computes with: those of a second pool would wait for the same cores."""
+
+import ctypes
+import functools
+import os
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Job = npt.NDArray[np.int64]
+
+
+def reachable() -> bool:
+    """Can `run` reach torch's threads? They are GNU OpenMP's where torch is a wheel for Linux."""
+    return _openmp() is not None
+
+
+def run(function: int, job: Job) -> None:
+    """Call the C function at address `function` with `job` on all of torch's threads at once, without the GIL.
+
+    The calls share out the work among themselves; this returns when the last of them has.
+    """
+    openmp = _openmp()
+    assert openmp is not None  # the caller asked `reachable`
+    openmp.GOMP_parallel(function, job.ctypes.data, torch.get_num_threads(), 0)
+
+
+@functools.cache
+def _openmp() -> ctypes.CDLL | None:
+    """The library that torch has loaded already; None where it uses another one."""
+    if "backend: OpenMP" not in torch.__config__.parallel_info() or not hasattr(os, "RTLD_NOLOAD"):
+        return None
+    try:
+        library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        library.GOMP_parallel.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+        library.GOMP_parallel.restype = None
+    except (OSError, AttributeError):
+        return None
+    return library

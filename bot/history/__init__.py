@@ -1,0 +1,1 @@
+"""What was recorded, on disk: bars, mark prices, funding and forecasts in Parquet. No socket, no torch."""

@@ -48,6 +48,22 @@ class Metrics:
             ["tier", "quantile"],
             registry=registry,
         )
+        self.input_distance = Histogram(
+            "input_distance",
+            "Mahalanobis distance of a window from the training windows",
+            ["tier"],
+            registry=registry,
+            buckets=DISTANCES,
+        )
+        self.loop_lag = Histogram(
+            "event_loop_lag_seconds", "How late a timer rings that is due every 10 ms", registry=registry, buckets=LAGS
+        )
+        self.tasks = Gauge("event_loop_tasks", "Tasks that have begun and not ended", registry=registry)
+        ProcessCollector(registry=registry)  # process_open_fds, process_resident_memory_bytes, processor time
+        self._watch_account(registry)
+
+    def _watch_account(self, registry: CollectorRegistry) -> None:
+        """What concerns the account, its venue and its database."""
         self.guard_tripped = Gauge(
             "guard_tripped", "1: the account guard refuses entries", ["guard"], registry=registry
         )
@@ -65,18 +81,6 @@ class Metrics:
         self.naked_seconds = Counter(
             "naked_seconds_total", "Seconds in which a position was larger than its live stops", registry=registry
         )
-        self.input_distance = Histogram(
-            "input_distance",
-            "Mahalanobis distance of a window from the training windows",
-            ["tier"],
-            registry=registry,
-            buckets=DISTANCES,
-        )
-        self.loop_lag = Histogram(
-            "event_loop_lag_seconds", "How late a timer rings that is due every 10 ms", registry=registry, buckets=LAGS
-        )
-        self.tasks = Gauge("event_loop_tasks", "Tasks that have begun and not ended", registry=registry)
-        ProcessCollector(registry=registry)  # process_open_fds, process_resident_memory_bytes, processor time
 
     def clock_measured(self, offset_ms: int, at: int) -> None:
         self.clock_offset.set(offset_ms / 1_000)

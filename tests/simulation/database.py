@@ -10,7 +10,9 @@ import msgspec
 from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
+from bot.errors import DatabaseAway
 from bot.hookspecs import Recent
+from bot.journal.database import Database
 from bot.messages import BotEvent, JournalEntry, Position, PositionStatus, ReturnKnown, Signal, SignalOutcome
 from bot.orders.states import LIVE
 from bot.orders.store import AttributedFill
@@ -20,6 +22,8 @@ from bot.venue import FundingPaid, OrderRow
 from tests.simulation.life import Life
 
 COMMIT_SECONDS = 0.002
+ANSWER_SECONDS = 0.5  # until a database that is away is given up on
+AWAY = "the day's outage"
 
 
 class Totals(msgspec.Struct):
@@ -44,6 +48,9 @@ class Tables:
         self.events: Counter[str] = Counter()
         self.releases: dict[int, str] = {}
         self.version = 0
+        self.last_batch = 0
+        self.closed_until = 0
+        self.away = False
 
     def live_orders(self) -> Iterator[OrderRow]:
         return (row for row in self.orders.values() if row.state in LIVE)
@@ -66,16 +73,48 @@ class Tables:
         )
 
 
-class Connection:
-    """OrderStore, GuardStore, Ledgers and AuditStore of one process. Each write is one commit, all of it or nothing."""
+class Link(Database):
+    """Whether one process thinks that it has its database."""
 
-    def __init__(self, tables: Tables, life: Life) -> None:
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(None, ANSWER_SECONDS)
+        self._tables = tables
+
+    async def reach(self) -> None:
+        if self._tables.away:
+            raise DatabaseAway(AWAY)
+
+    async def fence(self) -> None:
+        await self.reach()
+
+
+class Connection:
+    """Store, GuardStore, Records and AuditStore of one process. Each write is one commit, all of it or nothing.
+
+    Who is `patient` waits while the database is away; the others hear so.
+    """
+
+    at_hand = True
+
+    def __init__(self, tables: Tables, life: Life, link: Link, *, patient: bool = False) -> None:
         self._tables = tables
         self._life = life
+        self._link = link
+        self._patient = patient
+
+    async def _reached(self) -> None:
+        while self._tables.away:
+            await anyio.sleep(ANSWER_SECONDS)
+            self._life.alive()
+            self._link.lose(AWAY)
+            if not self._patient:
+                raise DatabaseAway(AWAY)
+            await self._link.wait_back()
 
     async def _read(self) -> Tables:
         self._life.alive()
         await checkpoint()
+        await self._reached()
         self._life.alive()
         return self._tables
 
@@ -83,6 +122,7 @@ class Connection:
         """What follows without an await is one transaction."""
         self._life.before_commit()
         await anyio.sleep(COMMIT_SECONDS)
+        await self._reached()
         self._life.alive()
         self._tables.version += 1
         return self._tables
@@ -183,8 +223,14 @@ class Connection:
 
     # -- the journal writer's
 
-    async def write(self, entries: Sequence[JournalEntry]) -> list[str]:
+    async def last_batch(self) -> int:
+        return (await self._read()).last_batch
+
+    async def write_once(self, number: int, entries: Sequence[JournalEntry]) -> list[str]:
         tables = await self._begin()
+        if number <= tables.last_batch:
+            return []
+        tables.last_batch = number
         missing = [signal_id for entry in entries if (signal_id := _write(tables, entry)) is not None]
         self._committed()
         return sorted(set(missing))

@@ -20,6 +20,16 @@ ANY_ORDER_CALL = "* /fapi/v1/*rder"
 DAY_SECONDS = 86_400.0
 
 
+class Outage(msgspec.Struct, frozen=True, kw_only=True):
+    """The database is away."""
+
+    at_seconds: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"is away at {self.at_seconds:.0f} s for {self.seconds:.0f} s"
+
+
 class Day(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     symbols: tuple[str, ...] = SYMBOLS[:2]
@@ -28,6 +38,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[dict[str, Any], ...] = ()
     faults: tuple[Fault, ...] = ()
     crashes: tuple[Crash, ...] = ()  # of the first process, the second, ...
+    outages: tuple[Outage, ...] = ()
     settings: Settings = Settings()
     orders: OrdersTable = OrdersTable()
     guarded: bool = False  # the account guards are on
@@ -37,6 +48,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
         lines = [f"day {self.seed}: {', '.join(self.symbols)}, {self.profile}, {self.hours:g} h"]
         lines += [f"  variant {one['variant']['name']}: {_plain(one)}" for one in self.variants]
         lines += [f"  fault   {_words(fault)}" for fault in self.faults]
+        lines += [f"  database {outage}" for outage in self.outages]
         lines += [f"  process {number} {crash}" for number, crash in enumerate(self.crashes, 1)]
         return "\n".join(lines)
 
@@ -54,6 +66,7 @@ def day(seed: int) -> Day:
         variants=tuple(_variant(chance, number, symbols) for number in range(chance.choice((1, 2, 2, 3)))),
         faults=() if calm else tuple(_fault(chance, symbols) for _ in range(chance.randint(2, 7))),
         crashes=tuple(_crash(chance) for _ in range(chance.choice((0, 0, 1, 1, 2, 4)))),
+        outages=tuple(_outage(chance) for _ in range(chance.choice((0, 0, 0, 1, 2)))),
         settings=Settings(
             seed=seed,
             partial_fill_probability=chance.choice((0.0, 0.3, 0.7)),
@@ -137,6 +150,10 @@ def _at(chance: random.Random) -> dict[str, Any]:
         upon = chance.choice(("ORDER_TRADE_UPDATE", "ALGO_UPDATE", ORDERS, "DELETE /fapi/v1/*rder"))
         return {"upon": upon, "nth": chance.randint(1, 15)}
     return {"after_seconds": round(chance.uniform(600, DAY_SECONDS - 3_600))}
+
+
+def _outage(chance: random.Random) -> Outage:
+    return Outage(at_seconds=round(chance.uniform(60, DAY_SECONDS - 10_000)), seconds=chance.choice((2.0, 60.0, 900.0)))
 
 
 def _crash(chance: random.Random) -> Crash:

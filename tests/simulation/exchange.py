@@ -82,6 +82,7 @@ class Exchange:
         self._still = still
         self._planned = anyio.Event()
         self._late = anyio.Event()
+        self._countdowns: dict[str, int] = {}
         self._by_hand = itertools.count(1)
         self._last_marks: dict[str, Decimal] = {}
         self._tell_funding: dict[str, Decimal] = {symbol: Decimal("0.0001") for symbol in self.tape.symbols}
@@ -111,15 +112,33 @@ class Exchange:
                 self._strike(fault)
 
     async def go_late(self) -> None:
-        """Let late triggers go on in time, whatever the prices do."""
+        """Let late triggers and countdowns go on in time, whatever the prices do."""
         while True:
-            if self.engine.late_triggers.next_at is None:
-                self._late = anyio.Event()
+            times = [at for at in (self.engine.late_triggers.next_at, *self._countdowns.values()) if at is not None]
+            self._late = anyio.Event()
+            if not times:
                 await self._late.wait()
-            else:
-                await self.clock.sleep_until(self.engine.late_triggers.next_at)
-                self.engine.step(self.clock.now())
-                self.flush()
+                continue
+            with anyio.move_on_after(max(0, min(times) - self.clock.now()) / 1_000):
+                await self._late.wait()
+            self.engine.step(self.clock.now())
+            self._end_countdowns()
+            self.flush()
+
+    def count_down(self, symbol: str, ms: int) -> None:
+        """Cancel the symbol's regular orders in `ms`, unless that is asked for again before; 0: not at all."""
+        self._countdowns.pop(symbol, None)
+        if ms:
+            self._countdowns[symbol] = self.clock.now() + ms
+        self._late.set()
+
+    def _end_countdowns(self) -> None:
+        for symbol in [symbol for symbol, at in self._countdowns.items() if at <= self.clock.now()]:
+            del self._countdowns[symbol]
+            self.trace.note(self.clock.now(), "venue", f"the countdown of {symbol} has ended")
+            self.engine.cancel_all(symbol)
+            if self.engine.settings.switches.countdown_cancels_algos:
+                self.engine.cancel_all_algos(symbol)
 
     def step(self) -> None:
         self.engine.step(self.clock.now())

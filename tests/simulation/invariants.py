@@ -89,7 +89,8 @@ class CallWatch:
 
     def ordered(self, request: OrderRequest) -> None:
         row = self._tables.orders.get(request.client_id)
-        if row is None or row.request != request:
+        spooled = self._tables.away and request.reduce_only  # cover and exits may rest on the disk instead
+        if not spooled and (row is None or row.request != request):
             self._fail("committed_before_sent", f"{request.client_id} reached the venue without its row")
         _, position_id, leg = request.client_id.split("-")
         if leg[0] == Leg.ENTRY and self._entries.setdefault(position_id, request.client_id) != request.client_id:

@@ -14,8 +14,9 @@ from anyio.abc import TaskGroup
 
 from bot.errors import OperatorError, OutcomeUnknown, VenueError, VenueRejected, VenueUnavailable
 from bot.exchange import answers
-from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer, RequestBudget
+from bot.exchange.answers import LOOK, READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer
 from bot.exchange.back_off import BackOff
+from bot.exchange.budget import Cost, RequestBudget
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, Subject
 from bot.exchange.matching import Rejection
@@ -66,16 +67,19 @@ NEVER = NoAnswer("no answer: ReadTimeout", sent=True)  # and what a caller has w
 class Wire:
     """Requests of one process."""
 
-    def __init__(self, exchange: Exchange, life: Life, network: TaskGroup, watch: CallWatch) -> None:
+    def __init__(
+        self, exchange: Exchange, life: Life, network: TaskGroup, watch: CallWatch, budget: RequestBudget
+    ) -> None:
         self.exchange, self.life = exchange, life
-        self.budget = RequestBudget()
+        self.budget = budget
         self.watch = watch
         self._network = network
 
     async def call(self, request: Subject, ask: Ask, act: Callable[[], Awaitable[T]], weight: int = 1) -> T:
         exchange, life = self.exchange, self.life
         life.before_call()
-        self.budget.check(exchange.clock.now())
+        cost = Cost(weight, orders=int(request.name in (f"POST {ORDER}", f"POST {ALGO}")))
+        self.budget.spend(exchange.clock.now(), cost, protective=ask.protective)
         self.watch.asked(request, exchange.clock.now())
         answer = await self._carry(request, act, weight)
         life.after_call()
@@ -230,7 +234,7 @@ class Trading:
             return report
 
         try:
-            return await self._wire.call(subject, READ, act)
+            return await self._wire.call(subject, LOOK, act)
         except VenueRejected as refusal:
             if refusal.code == answers.NO_SUCH_ORDER:
                 return None
@@ -246,15 +250,15 @@ class Trading:
         return report
 
     async def open_orders(self) -> Sequence[OrderReport]:
-        reports = await self._read("GET /fapi/v1/openOrders", self._paper.open_orders, 40)
-        await self._read("GET /fapi/v1/openAlgoOrders", self._paper.check_account, 40)
+        reports = await self._read("GET /fapi/v1/openOrders", self._paper.open_orders, 40, LOOK)
+        await self._read("GET /fapi/v1/openAlgoOrders", self._paper.check_account, 40, LOOK)
         return reports
 
     async def positions(self) -> Sequence[VenuePosition]:
         exchange = self._wire.exchange
         subject = self._subject("GET /fapi/v3/positionRisk", changed_at=exchange.positions_at)
         try:
-            return await self._wire.call(subject, READ, self._paper.positions, 5)
+            return await self._wire.call(subject, LOOK, self._paper.positions, 5)
         except VenueRejected:  # lag: the rows of a moment ago
             return list(exchange.positions_before)
 
@@ -281,6 +285,12 @@ class Trading:
         subject = self._subject("POST /fapi/v1/leverage", symbol)
         await self._wire.call(subject, WRITE, lambda: self._paper.set_leverage(symbol, leverage))
 
+    async def set_countdown(self, symbol: str, ms: int) -> None:
+        async def act() -> None:
+            self._wire.exchange.count_down(symbol, ms)
+
+        await self._wire.call(self._subject("POST /fapi/v1/countdownCancelAll", symbol), WRITE, act, 10)
+
     async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
         return await self._read("GET /fapi/v1/leverageBracket", self._paper.margin_brackets)
 
@@ -289,8 +299,8 @@ class Trading:
         if self._wire.exchange.hedge_mode:
             raise OperatorError("account: hedge mode is on; the bot trades in one-way mode only")
 
-    async def _read(self, name: str, act: Callable[[], Awaitable[T]], weight: int = 1) -> T:
-        return await self._wire.call(self._subject(name), READ, act, weight)
+    async def _read(self, name: str, act: Callable[[], Awaitable[T]], weight: int = 1, ask: Ask = READ) -> T:
+        return await self._wire.call(self._subject(name), ask, act, weight)
 
     def _changed_at(self, symbol: str, client_id: str, book: Book) -> int | None:
         found = [

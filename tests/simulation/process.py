@@ -1,6 +1,8 @@
 """One process of the bot: the real session over a connection to the database and a wire to the venue."""
 
+import contextlib
 import io
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ from rich.console import Console
 
 from bot.app import Parts, Session
 from bot.config import AccountTable, BotFile, GuardsTable, ModelTable, OrdersTable, VariantFile, decode
-from bot.errors import OperatorError, VenueError
+from bot.errors import DatabaseAway, OperatorError, VenueError
+from bot.exchange.budget import RequestBudget
 from bot.forecast.watch import HealthWatch
+from bot.journal.durable import Durable
+from bot.journal.spool import Spool
 from bot.messages import BotEvent, Severity
 from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
@@ -20,8 +25,8 @@ from bot.strategy import exits
 from bot.strategy.variant import Variant, resolve
 from bot.terminal.board import TerminalMessage
 from bot.terminal.view import TerminalView, terminal_stream
-from bot.venues import Venue
-from tests.simulation.database import Connection, GuardRows, Tables
+from bot.venues import LIMITS_LAG_MS, Venue
+from tests.simulation.database import Connection, GuardRows, Link, Tables
 from tests.simulation.exchange import Exchange
 from tests.simulation.invariants import CallWatch
 from tests.simulation.life import Life, ProcessDied
@@ -42,6 +47,16 @@ def make_variants(tables: tuple[dict[str, Any], ...]) -> tuple[Variant, ...]:
     return tuple(resolve(f"{file.variant.name}.toml", file, plugins().plugins, 44) for file in files)
 
 
+SPOOL_BYTES = 10_000_000
+
+
+class NoWords:
+    """Nobody gives the bot an order."""
+
+    async def follow(self, send: Callable[[object], None]) -> None:
+        await anyio.sleep_forever()
+
+
 class Process:
     """Runs until it is stopped, dies or fails; `ended` then says which."""
 
@@ -57,7 +72,7 @@ class Process:
         guards: GuardsTable,
         orders: OrdersTable,
         seed: int,
-        bars: Path,
+        folder: Path,
     ) -> None:
         self.exchange, self.life = exchange, life
         self.started = anyio.Event()
@@ -65,40 +80,69 @@ class Process:
         self.over = anyio.Event()
         self.ended = ""
         self.failure: BaseException | None = None
-        connection, wire, metrics = Connection(tables, life), Wire(exchange, life, network, watch), Metrics()
-        self.session = Session(
-            Parts(
-                settings=BotFile(
-                    model=ModelTable(context=CONTEXT),
-                    account=AccountTable(client_prefix="tsb"),
-                    guards=guards,
-                    orders=orders,
-                ),
-                variants=variants,
-                symbols=exchange.symbols,
-                model=SeededForecaster(seed),
-                store=connection,
-                guards=GuardRows(connection),
-                records=connection,
-                audit=connection,
-                recent=connection.recent,
-                bars=bars,
+        self._tables, self._folder = tables, folder
+        self._network, self._calls = network, watch
+        self._settings = BotFile(
+            model=ModelTable(context=CONTEXT), account=AccountTable(client_prefix="tsb"), guards=guards, orders=orders
+        )
+        self._variants, self._seed = variants, seed
+        self.session: Session | None = None
+
+    @contextlib.contextmanager
+    def _parts(self) -> Iterator[Parts]:
+        """As `bot.run` opens them, the lanes and the spools included."""
+        tables, life, metrics, link = self._tables, self.life, Metrics(), Link(self._tables)
+        hasty, patient = Connection(tables, life, link), Connection(tables, life, link, patient=True)
+        spools = self._folder / "spool"
+        with (
+            contextlib.closing(Spool(spools / "desk", SPOOL_BYTES)) as desk,
+            contextlib.closing(Spool(spools / "journal", SPOOL_BYTES)) as journal,
+        ):
+            self.durable = Durable(hasty, hasty, link, desk, journal, link.reach)
+            yield Parts(
+                settings=self._settings,
+                variants=self._variants,
+                symbols=self.exchange.symbols,
+                model=SeededForecaster(self._seed),
+                store=self.durable.store,
+                guards=GuardRows(patient),
+                records=self.durable.records,
+                hold_database=self.durable.run,
+                words=NoWords(),
+                audit=patient,
+                recent=hasty.recent,
+                bars=self._folder / "bars",
                 show=self._show,
                 view=TerminalView(terminal_stream(), Console(file=io.StringIO())),
                 metrics=metrics,
                 watch=HealthWatch(metrics),
             )
+
+    def _venue(self) -> Venue:
+        budget = RequestBudget(self._tables.closed_until, self._remember)
+        wire = Wire(self.exchange, self.life, self._network, self._calls, budget)
+        return Venue(
+            name="live", clock=self.exchange.clock, market=Market(wire), user=User(wire), trading=Trading(wire)
         )
-        self._venue = Venue(
-            name="live", clock=exchange.clock, market=Market(wire), user=User(wire), trading=Trading(wire)
-        )
+
+    def _remember(self, closed_until: int) -> None:
+        """What the venue said of silence outlives the process."""
+        self._tables.closed_until = closed_until
+
+    async def _live(self) -> None:
+        clock = self.exchange.clock
+        with self._parts() as parts:
+            await self.durable.begin()
+            await clock.sleep_until(self._tables.closed_until + LIMITS_LAG_MS)
+            self.session = Session(parts)
+            await self.session.trade_while(self._venue(), self._until_stopped)
 
     async def run(self) -> None:
         try:
             with self.life.scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self.life.die_in_time)
-                    await self.session.trade_while(self._venue, self._until_stopped)
+                    await self._live()
                     group.cancel_scope.cancel()
         except BaseException as failure:
             self._judge(failure)
@@ -112,7 +156,7 @@ class Process:
         kinds = {type(one) for one in _leaves(failure)}
         if kinds <= {ProcessDied, anyio.get_cancelled_exc_class()}:
             self.ended = "died"
-        elif all(issubclass(kind, VenueError) for kind in kinds) and not self.started.is_set():
+        elif all(issubclass(kind, VenueError | DatabaseAway) for kind in kinds) and not self.started.is_set():
             self.ended = "not started"
         elif kinds == {OperatorError}:
             self.ended, self.failure = "refused", failure

@@ -16,7 +16,7 @@ from bot.config import GuardsTable
 from bot.exchange.faults import Fault
 from tests.simulation import scheduler
 from tests.simulation.database import Tables
-from tests.simulation.day import START, Day
+from tests.simulation.day import START, Day, Outage
 from tests.simulation.exchange import Exchange
 from tests.simulation.invariants import (
     SETTLED_MS,
@@ -61,8 +61,8 @@ class Lived(msgspec.Struct, kw_only=True):
 
 
 class World:
-    def __init__(self, day: Day, trace: Trace, bars: Path) -> None:
-        self.day, self.trace, self.bars = day, trace, bars
+    def __init__(self, day: Day, trace: Trace, folder: Path) -> None:
+        self.day, self.trace, self.folder = day, trace, folder
         self.clock = scheduler.VirtualClock(START)
         self.exchange = Exchange(
             day.symbols, day.seed, self.clock, trace, day.faults,
@@ -96,6 +96,8 @@ class World:
         async with anyio.create_task_group() as group:
             group.start_soon(self.exchange.happen)
             group.start_soon(self.exchange.go_late)
+            for outage in self.day.outages:
+                group.start_soon(self._lose_database, outage)
             async with anyio.create_task_group() as life:
                 life.start_soon(self._keep_alive, group, life)
                 life.start_soon(self._end_early, life)
@@ -108,6 +110,15 @@ class World:
     async def _end_early(self, life: TaskGroup) -> None:
         await self.over.wait()
         life.cancel_scope.cancel()
+
+    async def _lose_database(self, outage: Outage) -> None:
+        await anyio.sleep(outage.at_seconds)
+        self.trace.note(self.clock.now(), "FAULT", f"the database is away for {outage.seconds:.0f} s")
+        self.lived.fired["database away"] += 1
+        self.tables.away = True
+        self._disturb(self.clock.now() + round(outage.seconds * SECOND_MS) + self._settled_ms)
+        await anyio.sleep(outage.seconds)
+        self.tables.away = False
 
     # -- processes
 
@@ -134,7 +145,7 @@ class World:
         self.process = Process(
             self.exchange, self.tables, life, self.calls, network,
             variants=self._variants, guards=GuardsTable() if self.day.guarded else NO_GUARDS,
-            orders=self.day.orders, seed=self.day.seed, bars=self.bars,
+            orders=self.day.orders, seed=self.day.seed, folder=self.folder,
         )  # fmt: skip
         self.cover.excuse(now + START_MS)
         self._disturb(now + self._settled_ms)
@@ -174,12 +185,12 @@ class World:
 
     def _check_settled(self) -> None:
         process, now = self.process, self.clock.now()
-        if process is None or not process.started.is_set() or process.life.dead:
-            self._quiet_at = now
-            return
         if self.calls.closed_until > now:
             self.cover.excuse(self.calls.closed_until + 5 * SECOND_MS)
             self._disturb(self.calls.closed_until + self._settled_ms)
+        if process is None or process.session is None or not process.started.is_set() or process.life.dead:
+            self._quiet_at = now
+            return
         if process.session.activity.quiet:
             self._quiet_at = now
             if now >= self.disturbed_until and now - self._changed_at >= CALM_MS:
@@ -259,11 +270,11 @@ class World:
 
 def live(day: Day, *, trace: bool = False, keep: int = 0) -> World:
     """One day, from its first start to its last stop, and what is left of it."""
-    with _folder() as bars:
+    with _folder() as folder:
         worlds: list[World] = []
 
         async def run() -> None:
-            worlds.append(World(day, Trace(live=trace, keep=keep), bars))
+            worlds.append(World(day, Trace(live=trace, keep=keep), folder))
             await worlds[0].live()
 
         scheduler.run(day.seed, run)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, data_app, forecast_app, guards_app, journal_app, state_app, train_app
+from bot.commands import (
+    checkpoints_app,
+    data_app,
+    forecast_app,
+    guards_app,
+    journal_app,
+    state_app,
+    studies_app,
+    train_app,
+)
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
 from bot.errors import DatabaseAway, ModelRefused, OperatorError, VenueError
 
@@ -48,6 +57,8 @@ GROUPS = {
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")
+for _name, _words, _study in studies_app.COMMANDS:
+    app.command(_name, short_help=_words)(_study)
 
 
 @app.command(short_help="Trade variants at a venue: replay, demo or live.")

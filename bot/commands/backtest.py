@@ -26,7 +26,7 @@ from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.page import backtest_page
 from bot.research.backtest.results import Results, predictions_of, results_of
 from bot.research.backtest.signals import StoredForecasts
-from bot.research.backtest.trade import Terms
+from bot.research.backtest.trade import terms_of
 from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
@@ -117,7 +117,7 @@ def make(options: BacktestOptions) -> Made:
         context=settings.model.context,
         wallet=money(settings.account.starting_balance),
         guards=settings.guards if options.guards else GUARDS_OFF,
-        terms=terms_of(settings, PATHS[options.path], options.latency_ms),
+        terms=terms_of(settings.costs, PATHS[options.path], options.latency_ms, arms=settings.orders.prearm_stops),
     )
     with progress("backtest", "decisions") as show:
         outcome = run(enabled, markets, source, setup, show)
@@ -135,20 +135,6 @@ def make(options: BacktestOptions) -> Made:
         end=end,
         wallet=setup.wallet,
         seconds=took.seconds,
-    )
-
-
-def terms_of(settings: BotFile, path: Order, latency_ms: int) -> Terms:
-    """What the operator says that trading costs; along a played path nothing that the simulator does not do."""
-    costs = settings.costs
-    return Terms(
-        maker_fee=money(costs.maker_fee_pct) / 100,
-        taker_fee=money(costs.taker_fee_pct) / 100,
-        slippage_bps=costs.slippage_bps,
-        latency_ms=0 if path is Order.PLAYED else latency_ms,
-        path=path,
-        arms=settings.orders.prearm_stops,
-        liquidates=path is not Order.PLAYED,
     )
 
 

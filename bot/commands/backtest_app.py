@@ -55,4 +55,39 @@ def backtest(
     run_backtest(options, as_json)
 
 
-COMMANDS = (("backtest", "Trade variants over history; stored forecasts, live's own decisions.", backtest),)
+def parity(
+    day: Annotated[str, typer.Option(help="The day, UTC, as 2025-03-01.")],
+    days: Annotated[int, typer.Option(min=1, help="So many days from then on.")] = 1,
+    variants: Annotated[
+        list[Path] | None, typer.Option("--variants", help="The files that the bot ran with; may repeat.")
+    ] = None,
+    bars: Annotated[
+        Path | None, typer.Option("--bars", help="Folder with 1m or 5m bars of that day.  [default: the bot's own]")
+    ] = None,
+    config: Config = None,
+    state: State = Path("var"),
+    plugins: PluginFolders = [],  # noqa: B006  # as above
+    as_json: Json = False,
+) -> None:
+    """Hold a day of the bot against the backtest: each decision made again, each trade walked again.
+
+    Exit status: 1 where anything differs; each difference is named.
+    """
+    from bot.commands.parity import ParityOptions, print_parity
+
+    options = ParityOptions(
+        variants=tuple(variants or [DEFAULT_VARIANTS]),
+        config=config_path(config),
+        state=state,
+        plugins=tuple(plugins),
+        bars=bars,
+        day=day,
+        days=days,
+    )
+    raise typer.Exit(print_parity(options, as_json=as_json))
+
+
+COMMANDS = (
+    ("backtest", "Trade variants over history; stored forecasts, live's own decisions.", backtest),
+    ("parity", "Hold a day of the running bot against the backtest.", parity),
+)

@@ -93,13 +93,13 @@ def run(
 
 def _in_time(found: Sequence[_Candidates]) -> npt.NDArray[np.int64]:
     """(candidates, 4): variant, symbol, time, bar; of one moment by variant, then by symbol."""
-    rows = [
-        np.column_stack((np.full(len(one.at), one.variant), np.full(len(one.at), one.symbol), one.at, one.bar_close_at))
-        for one in found
-    ]
-    table = np.concatenate(rows) if rows else np.zeros((0, 4))
-    table = table.astype(np.int64)
+    rows = [np.column_stack((_all(one, one.variant), _all(one, one.symbol), one.at, one.bar_close_at)) for one in found]
+    table = np.concatenate(rows) if rows else np.zeros((0, 4), dtype=np.int64)
     return table[np.lexsort((table[:, 1], table[:, 0], table[:, 2]))]
+
+
+def _all(one: _Candidates, value: int) -> Times:
+    return np.full(len(one.at), value, dtype=np.int64)
 
 
 def _candidates(

@@ -96,14 +96,14 @@ def load_symbol(
     if not len(bars) or bars.close_at <= start:
         return None
     instrument = fitting(instrument_of(symbol, float(bars.close[-1])), bars)
-    path = _path(files, bars, float(instrument.tick_size), start, finest_ms)
+    path = finest_path(files, bars, float(instrument.tick_size), start, finest_ms)
     funding, assumed = funding_between(FundingFiles(files.directory).load(symbol), start, end)
     return SymbolMarket(
         bars=bars, path=path, instrument=instrument, funding=funding, began_at=start, assumed_funding=assumed
     )
 
 
-def _path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) -> PricePath:
+def finest_path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) -> PricePath:
     """The finest bars of each of `bars` from `start` on, in order of time."""
     left = bars.open_time[bars.open_time >= start]
     parts: list[PricePath] = []

@@ -7,6 +7,7 @@ import typer
 
 from bot.commands.options import DEFAULT_VARIANTS, Config, Json, PluginFolders, State, config_path
 from bot.commands.studies_app import Bars, Checkpoint, Store
+from bot.errors import OperatorError
 
 
 def backtest(
@@ -23,6 +24,7 @@ def backtest(
     guards: Annotated[bool, typer.Option(help="The account guards refuse entries as they would live.")] = True,
     checkpoint: Checkpoint = None,
     rule: Annotated[str | None, typer.Option(help="Trade what this rule plugin says instead of forecasts.")] = None,
+    interval: Annotated[str, typer.Option(help="Of the bars that a rule looks at, as 5m.")] = "1h",
     bars: Bars = None,
     store: Store = None,
     config: Config = None,
@@ -36,6 +38,8 @@ def backtest(
     """
     from bot.commands.backtest import BacktestOptions, run_backtest
 
+    if rule is None and interval != "1h":
+        raise OperatorError(f"--interval {interval}: goes with --rule; forecasts are of 1h bars")
     options = BacktestOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         config=config_path(config),
@@ -45,6 +49,7 @@ def backtest(
         store=store or state / "forecasts",
         checkpoint=checkpoint,
         rule=rule,
+        interval=interval,
         start=start,
         end=end,
         detail=detail,

@@ -31,7 +31,7 @@ from tests.flow.variants import busy, variant, write
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-DAYS = 2
+DAYS = 1
 FAR = 4_000_000_000_000
 WHOLE = 'name = "whole-fills"\ndescription = "Every order fills whole."\npartial_fill_probability = 0.0\n'
 TOLD = ("decision", "decision_reason", "side", "entry_price", "quantity", "mark_price")
@@ -108,7 +108,7 @@ def test_every_decision_is_the_same(days: Days) -> None:
     live = {row.signal_id: tuple(getattr(row, name) for name in TOLD) for row in days.rows}
     ours = {row.signal_id: tuple(getattr(row, name) for name in TOLD) for row in days.outcome.rows}
     assert ours == live
-    assert len(live) > 1_000
+    assert len(live) > 700
     reasons = {row.decision_reason for row in days.rows}
     assert reasons >= {"allowed", "below_threshold", "cap_symbol", "opposite_position", "guard_losing_streak"}
 
@@ -122,7 +122,7 @@ def test_every_trade_is_the_same_to_the_digit(days: Days) -> None:
     }
     assert ours.keys() == live.keys()
     assert {key: ours[key] for key in closed} == {key: live[key] for key in closed}
-    assert len(closed) > 200
+    assert len(closed) > 100
     ends = {one.exit_reason for one in days.positions}
     assert ends >= {"stop_loss", "target", "trailing_stop", "profit_floor", "max_hold", "not_filled"}
 
@@ -148,7 +148,7 @@ def test_the_command_finds_no_difference_and_names_those_of_another_book(days: D
     status, told = parity(days, *words, "--variants", days.folder / "variants")
     assert (status, told["found"]["differences"]) == (0, [])
     assert told["found"]["rows"] == len(days.rows)
-    assert told["found"]["trades"] > 200
+    assert told["found"]["trades"] > 100
 
     other = write(days.folder / "other", files() | {"holder": variant("HOLDER", ("SOLUSDT",), minutes="2, 32", stop=4)})
     status, told = parity(days, *words, "--variants", other)
@@ -160,7 +160,7 @@ def test_the_bot_told_so_itself_each_day(days: Days) -> None:
     events = days.left.rows("SELECT name, detail FROM bot.bot_events WHERE name LIKE 'parity%' ORDER BY id")
     assert [event["name"] for event in events] == ["parity_ok"] * DAYS
     assert sum(event["detail"]["rows"] for event in events) == len(days.rows)
-    assert sum(event["detail"]["trades"] for event in events) > 200
+    assert sum(event["detail"]["trades"] for event in events) > 100
 
 
 def test_the_hours_that_the_bot_kept_are_the_markets(days: Days) -> None:

@@ -183,8 +183,10 @@ def hold(
                     leave_at += latency
             if leaving != STILL_OPEN and leave_at < now:
                 return leaving, before, leave_at, index, True
-            if coming_at <= now:
+            if placed != coming and coming_at <= now:
                 placed, placed_reason = coming, coming_reason
+                if passed(before, sign, placed):  # the price has come to it first, so that the desk closes
+                    return placed_reason, before, coming_at, index, True
             if passed(price, sign, liquidation) and sign * (liquidation - placed) > 0:
                 return LIQUIDATED, price if after == 0 else liquidation, now, index, False
             if passed(price, sign, placed):

@@ -60,6 +60,10 @@ class Gate:
         self._publish()
 
     async def order(self, order: StandingOrder) -> None:
+        """Hold trading back as ordered; an order to be ACTIVE lifts its reason."""
+        if order.state is TradingState.ACTIVE:
+            await self.release(StandingReleased(reason=order.reason, by=order.by))
+            return
         before = self._standing.lasting
         if not self._standing.order(self._new(order.state, order.reason, order.by, order.detail)):
             return

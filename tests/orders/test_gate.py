@@ -62,3 +62,12 @@ async def test_an_automatic_order_is_lifted_by_whoever_gave_it_and_is_not_kept()
     async with world.trading():
         await world.enter("sig3", None)
         assert world.outcome("sig3").fill_status == "filled"
+
+
+async def test_an_order_to_be_active_lifts_its_reason_and_holds_nothing() -> None:
+    world = World()
+    async with world.trading():
+        await world.tell(SURPRISE)
+        await world.tell(StandingOrder(state=TradingState.ACTIVE, reason="contract_surprise", by=ANNA))
+        await world.enter("sig1")
+        assert world.live() == ["e0"]

@@ -1,4 +1,4 @@
-"""The catalogue can be planted: each place is there, each mutated file is Python, and each test that is named exists."""
+"""The catalogue can be planted: each place is there, what is left is Python, and each test that is named exists."""
 
 import ast
 from pathlib import Path

@@ -78,7 +78,7 @@ class _Process:
     def done(self) -> tuple[Task, Answer]:
         try:
             answer = self.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self._process.join()
             raise ModelRefused(
                 f"a forecasting process ended with status {self._process.exitcode}; fewer --processes need less memory"
@@ -100,8 +100,8 @@ def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
             pipe.send(worker.answer(pipe.recv()))
     except ModelRefused as refused:
         pipe.send(refused)
-    except EOFError:
-        return
+    except (EOFError, ConnectionError):
+        return  # the parent is gone, and with it whoever would want an answer
 
 
 def fitting(spec: ModelSpec, wanted: int, threads: int) -> int:

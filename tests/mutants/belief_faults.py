@@ -19,7 +19,7 @@ BELIEF = (
         old="        if unattributed:",
         new="        if False:",
         caught_by=(
-            "tests/orders/test_bad_days.py::test_a_twin_that_took_from_a_sibling_while_nobody_looked_is_booked_after_the_restart",
+            "tests/orders/test_unnamed_executions.py::test_the_child_of_a_stop_or_target_is_booked_on_its_position",
         ),
     ),
     Mutant(

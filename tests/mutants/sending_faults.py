@@ -107,11 +107,11 @@ SENDING = (
         caught_by=("tests/orders/test_states.py::test_the_odd_but_real_moves",),
     ),
     Mutant(
-        name="filled-before-executions",
-        fault="an order counts as filled before its executions are booked",
-        path="bot/orders/book.py",
-        old="        if event is OrderEvent.FILLED and row.filled < report.filled:",
-        new="        if False:",
+        name="answer-not-followed-up",
+        fault="an answer that tells of executions is not followed up where the user stream stays silent",
+        path="bot/orders/sender.py",
+        old="            if report.filled > row.filled:  # the executions themselves are told by the user stream, as a rule",
+        new="            if False:",
         caught_by=(
             "tests/orders/test_bad_days.py::test_a_market_entry_whose_fill_was_never_told_is_covered_within_seconds",
         ),

@@ -28,7 +28,9 @@ BELIEF = (
         path="bot/orders/intake.py",
         old="            self._sender.recheck(row.client_id, RECHECK_MS)\n            await self.pull(report.symbol)",
         new="            pass",
-        caught_by=("tests/orders/test_lost_frames.py",),
+        caught_by=(
+            "tests/orders/test_unnamed_executions.py::test_the_child_of_a_stop_or_target_is_booked_on_its_position",
+        ),
     ),
     Mutant(
         name="impossible-fill-booked",

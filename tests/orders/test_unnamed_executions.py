@@ -25,8 +25,10 @@ class UnnamedTrading(FaultyTrading):
 
 
 @pytest.mark.parametrize("price", [48_000, 52_000])
-@pytest.mark.parametrize("lost", ["all", "executions"])
-async def test_the_child_of_a_stop_or_target_is_booked_on_its_position(lost: str, price: int) -> None:
+@pytest.mark.parametrize(("lost", "within_seconds"), [("all", 20), ("executions", 1)])
+async def test_the_child_of_a_stop_or_target_is_booked_on_its_position(
+    lost: str, within_seconds: int, price: int
+) -> None:
     world = World(check_ms=10 * SECOND_MS)
     world.port = port = UnnamedTrading(world.engine, world._tell_desk)
     async with world.trading() as desk:
@@ -35,7 +37,7 @@ async def test_the_child_of_a_stop_or_target_is_booked_on_its_position(lost: str
         await world.quiet()
         port.through = lambda frame: [] if lost == "all" else [told for told in frame if not isinstance(told, Fill)]
         world.move(price)
-        await world.wait(20)
+        await world.wait(within_seconds)
         assert world.position().exit_reason == ("stop_loss" if price < 49_000 else "target")
         assert agrees(world, desk)
         assert "foreign_fill" not in world.events()

@@ -72,7 +72,10 @@ BELIEF = (
         fault="a look for the stops that gets no answer finds that all are gone",
         path="bot/orders/checks.py",
         old="            return  # looked at again; want of an answer says nothing",
-        new="            missing = stops",
+        new="""            for row in stops:
+                row.state = type(row.state).REJECTED
+            await self._tending.tend([self._book.positions[row.position_id] for row in stops])
+            return""",
         caught_by=("tests/orders/test_watchdog.py::test_a_look_that_gets_no_answer_says_nothing",),
     ),
     Mutant(

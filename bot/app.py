@@ -103,7 +103,12 @@ class Session:
         self.flattened = False
 
     async def trade(self, venue: Venue) -> None:
-        """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
+        """Trade until the market ends or a signal comes. Positions keep their stops."""
+        market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
+        await self.trade_while(venue, lambda: _until_signal(market))
+
+    async def trade_while(self, venue: Venue, ended: Callable[[], Awaitable[bool]]) -> None:
+        """Start everything in flow order and trade until `ended` returns; it says whether that was an interruption."""
         self._clock = self.dispatch.clock = venue.clock
         self._began_at = venue.clock.now()
         instruments = await self._instruments(venue)
@@ -111,8 +116,7 @@ class Session:
             self._start_keepers(keepers)
             async with anyio.create_task_group() as actors:
                 await self._start(actors, venue, instruments)
-                market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
-                self.interrupted = await _until_signal(market)
+                self.interrupted = await ended()
                 if venue.replay is not None and not self.interrupted:
                     await self._audit_the_end()
                 if self._parts.flatten and self.interrupted:
@@ -186,6 +190,7 @@ class Session:
             book,
             parts.symbols,
             check_ms=table.check_seconds * SECOND_MS if venue.replay is None else None,  # lockstep loses no frame
+            watch_ms=table.watch_seconds * SECOND_MS,
             arms=table.prearm_stops,
             countdown_ms=table.dead_man_seconds * SECOND_MS if venue.replay is None else 0,  # its time waits for us
             metrics=parts.metrics,

@@ -131,6 +131,7 @@ class AccountTable(Table, frozen=True):
 class OrdersTable(Table, frozen=True):
     prearm_stops: bool = True
     check_seconds: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 60
+    watch_seconds: Annotated[int, msgspec.Meta(ge=1, le=300)] = 5
     dead_man_seconds: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 120  # 0: off
 
 

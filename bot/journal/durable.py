@@ -175,10 +175,18 @@ class Outage(msgspec.Struct, frozen=True):
 class Durable:
     """Both lanes over one database, and the one task that brings the database back."""
 
-    def __init__(self, database: Database, desk: Spool, journal: Spool, reach: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        database: Database,
+        desk: Spool,
+        journal: Spool,
+        reach: Callable[[], Awaitable[None]],
+    ) -> None:
         self._database = database
         self._reach = reach
-        store, self._records = Store(database), Records(database)
+        self._records = records
         self._desk_lane = Lane[Saved | Fact](desk, database, Saved | Fact, lambda record: _save(store, record))
         self._journal_lane = Lane[Batch](journal, database, Batch, self._write_batch)
         self.store = DurableStore(store, database, self._desk_lane)
@@ -240,6 +248,6 @@ async def open_durable(
         contextlib.closing(Spool(folder / "desk", limit)) as desk,
         contextlib.closing(Spool(folder / "journal", limit)) as journal,
     ):
-        durable = Durable(database, desk, journal, reach)
+        durable = Durable(Store(database), Records(database), database, desk, journal, reach)
         await durable.begin()
         yield durable

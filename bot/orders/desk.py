@@ -41,7 +41,7 @@ from bot.orders.tending import Tending
 from bot.streams import Stream
 from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
-WATCH_MS = 5 * SECOND_MS  # between two looks for the stops of what is open
+WATCH_MS = 5 * SECOND_MS
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
@@ -66,6 +66,7 @@ class Desk:
 
     `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
     lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
+    `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
     `arms`: a resting entry gets its stop before it is sent. `countdown_ms`: the venue cancels resting entries when it
     has not heard of us for so long; 0: it does not.
     """
@@ -81,6 +82,7 @@ class Desk:
         symbols: Sequence[str],
         *,
         check_ms: int | None = None,
+        watch_ms: int = WATCH_MS,
         arms: bool = False,
         countdown_ms: int = 0,
         metrics: Metrics | None = None,
@@ -92,6 +94,7 @@ class Desk:
         self._alarm = Alarm(clock, Turn.ORDERS)
         self._leverage: dict[str, int] = {}
         self._check_ms = check_ms
+        self._watch_ms = watch_ms
         self.book = book
         self._news = news = News(publish, clock)
         self._reconciler = Reconciler(port, store, book, symbols, clock)
@@ -289,7 +292,7 @@ class Desk:
             self._unchecked = self._unchecked or bool(self.book.positions)
             if self._unchecked:
                 self._sender.recheck_within(CHECK, self._check_ms)
-                self._sender.recheck_within(WATCH, WATCH_MS)
+                self._sender.recheck_within(WATCH, self._watch_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))

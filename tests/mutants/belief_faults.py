@@ -139,7 +139,7 @@ BELIEF = (
         old="            await self._adopt_closed(row.position_id)\n        return Ledger(",
         new="            pass\n        return Ledger(",
         caught_by=(
-            "tests/orders/test_restart.py::test_a_leg_that_outlived_its_position_and_process_is_cancelled_at_the_next_start",
+            "tests/orders/test_unnamed_executions.py::test_a_leg_that_outlived_its_position_and_fills_while_no_process_runs_is_known_for_ours",
         ),
     ),
     Mutant(
@@ -218,7 +218,7 @@ BELIEF = (
         path="bot/exits/guard.py",
         old="            best = known.state.best if known is not None else None",
         new="            best = None",
-        caught_by=("tests/exits/test_guard.py::test_further_fills_do_not_make_the_guard_forget_the_best_price",),
+        caught_by=("tests/exits/test_guard.py::test_a_fill_that_comes_before_the_stop_was_moved_keeps_the_best_price",),
     ),
     Mutant(
         name="exit-asked-twice",

@@ -1,5 +1,7 @@
 """At the moment in which an order reaches the venue its row is in the database, just as it is sent."""
 
+from typing import Any
+
 import pytest
 import trio.testing
 
@@ -43,3 +45,21 @@ async def test_every_leg_is_committed_before_it_is_sent(arms: bool) -> None:
         await world.tell(ExitIntent("sig1", "red_after", world.clock.now()))
     assert port.sent == (["s0", "e0", "t0", "s1", "x0"] if arms else ["e0", "s0", "t0", "s1", "x0"])
     assert world.net() == 0
+
+
+class Spooling(MemoryStore):
+    """Answers questions, and what is saved goes to the disk alone: the database went away in between."""
+
+    async def save(self, *args: Any, **kwargs: Any) -> None:
+        await super().save(*args, **kwargs)
+        self.at_hand = False
+
+
+async def test_an_entry_whose_row_is_in_the_spool_alone_is_not_sent_and_its_stop_goes() -> None:
+    world = World(arms=True)
+    world.store = Spooling()
+    async with world.trading():
+        await world.enter()
+        assert world.port.sent == ["s0"]
+        assert world.live() == []
+        assert world.outcome().fill_status == "rejected"

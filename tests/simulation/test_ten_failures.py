@@ -133,15 +133,6 @@ def test_what_happens_while_no_process_runs_is_found_at_the_next_start() -> None
     assert [o.status for o in foreign] == [VenueStatus.NEW]
 
 
-def test_what_a_broken_off_reconciliation_has_settled_is_in_the_journal() -> None:
-    """The countdown cancels the entry while nobody runs; the next process learns that, and then gets no answers."""
-    away = fault(K.UNAVAILABLE, on="GET /fapi/v3/positionRisk", after_seconds=500, until_seconds=900)
-    crash = Crash(at_seconds=300.0, outage_seconds=250.0)
-    world = unbroken(lived(away, hours=0.4, crashes=(crash,), still=True, entry="atr05", threshold=0.001))
-    entries = [row.state for row in world.tables.orders.values() if row.client_id.endswith("-e0")]
-    assert entries == ["canceled"]
-
-
 # 5 The user stream is lost
 
 

@@ -4,14 +4,14 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
 from bot.account.guards import AccountGuards, GuardStore
-from bot.audit.auditor import Auditor, MarketEnded
+from bot.audit.auditor import Auditor, AuditStore, MarketEnded
 from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
@@ -23,7 +23,6 @@ from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
 from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
-from bot.journal.audit import AuditRows
 from bot.journal.durable import Outage
 from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
@@ -48,7 +47,7 @@ from bot.orders.desk import Desk
 from bot.orders.store import OrderStore
 from bot.plumbing import Streams
 from bot.replay import LedgerCheck
-from bot.research.backtest.daily import DailyParity, Facing
+from bot.research.backtest.daily import DailyParity, DayStore, Facing
 from bot.research.backtest.trade import simulators_terms, terms_of
 from bot.strategy import follow
 from bot.strategy.audit import Expectations
@@ -68,6 +67,10 @@ FLATTEN_SECONDS = 60
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 
 
+class AuditJournal(AuditStore, DayStore, Protocol):
+    """The journal as the audit and parity read it."""
+
+
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is given: everything that was opened or resolved before the first message flows."""
 
@@ -81,7 +84,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     hold_database: Callable[[Callable[[Outage], None]], Coroutine[Any, Any, None]]  # brings it back when it goes away
     words: Words
     flatten: bool = False  # when stopped, close everything
-    audit: AuditRows
+    audit: AuditJournal
     recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
     show: Callable[[TerminalMessage], None]

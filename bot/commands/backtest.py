@@ -136,7 +136,7 @@ def make(options: BacktestOptions) -> Made:
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
-        notes=(*notes, *_in_sample(stores, start)),
+        notes=(*notes, *_in_sample(stores, start), *_flattered(closed)),
         start=start,
         end=end,
         wallet=setup.wallet,
@@ -234,6 +234,16 @@ def _in_sample(stores: Mapping[str, ForecastStore], start: int) -> list[str]:
         f"{checkpoint} was trained on bars up to {stamp(until)}: what lies before is in-sample"
         for checkpoint, until in seen.items()
         if until is not None and until > start
+    ]
+
+
+def _flattered(closed: Sequence[Position]) -> list[str]:
+    trailed = sum(one.exit_reason in ("trailing_stop", "profit_floor") for one in closed)
+    if not trailed:
+        return []
+    return [
+        f"{trailed:,} of {len(closed):,} trades were ended by a stop that had moved: inside a bar prices run straight, "
+        "so that such a stop misses the zigzag that would have met it; take their gain as an upper bound"
     ]
 
 

@@ -270,6 +270,14 @@ class Connection:
         ]
         return sorted(held, key=lambda p: (p.opened_at, p.position_id))
 
+    async def alive(self, since: int, until: int) -> Sequence[Position]:
+        there = [
+            replace(p)
+            for p in (await self._read()).positions.values()
+            if p.created_at < until and (p.status is not PositionStatus.CLOSED or (p.closed_at or 0) >= since)
+        ]
+        return sorted(there, key=lambda p: (p.created_at, p.position_id))
+
     async def fired(self, since: int, until: int) -> Mapping[tuple[str, str], int]:
         return Counter(
             (p.variant, p.exit_reason)

@@ -1,4 +1,4 @@
-"""The command lines of the studies: ic."""
+"""The command lines of the studies: ic, lookahead."""
 
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +70,35 @@ def ic(
     print_ic(options, as_json)
 
 
+def lookahead(
+    variants: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Folder of recordings.  [default: a generated market]")] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Bars of each symbol that are decided on.")] = 100,
+    days: Annotated[int, typer.Option(min=1, help="Of the generated market.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of the generated market.")] = 1,
+    config: Config = None,
+    plugins: PluginFolders = [],  # noqa: B006  # as above
+    as_json: Json = False,
+) -> None:
+    """Decide again with other futures, less history, in another order, without files and at another date.
+
+    A plugin that then says something else uses what it could not know; it is named. Exit status: 1 where one is.
+    """
+    from bot.commands.lookahead import LookaheadOptions, look
+
+    options = LookaheadOptions(
+        variants=tuple(variants or [DEFAULT_VARIANTS]),
+        config=config_path(config),
+        plugins=tuple(plugins),
+        bars=bars,
+        days=days,
+        seed=seed,
+        count=count,
+    )
+    raise typer.Exit(look(options, as_json))
+
+
 COMMANDS = (
     ("ic", "Rank predicted against actual returns; how sure is it, and what would plain rules have known.", ic),
+    ("lookahead", "Prove that no decision uses what it could not know, or name the plugin that does.", lookahead),
 )

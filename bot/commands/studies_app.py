@@ -1,4 +1,4 @@
-"""The command lines of the studies: ic, lookahead."""
+"""The command lines of the studies: ic, entries, lookahead."""
 
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +70,51 @@ def ic(
     print_ic(options, as_json)
 
 
+def entries(
+    variants: Variants = None,
+    start: From = None,
+    end: To = None,
+    symbol: Symbols = None,
+    by: Annotated[str, typer.Option(help="tier | variant | symbol")] = "tier",
+    filters: Annotated[bool, typer.Option(help="Only the signals that the variants' filters let pass.")] = True,
+    detail: Annotated[str, typer.Option(help="The finest bars to follow along: 1m | 5m | 1h")] = "1m",
+    checkpoint: Checkpoint = None,
+    in_sample: InSample = False,
+    bars: Bars = None,
+    store: Store = None,
+    state: State = Path("var"),
+    config: Config = None,
+    plugins: PluginFolders = [],  # noqa: B006  # as above
+    as_json: Json = False,
+) -> None:
+    """Enter every signal that the variants would act on by every entry plugin, and follow it to its end.
+
+    Fill rate, win rate, profit factor and net result of each method on the same signals. docs/research.md says how.
+    """
+    from bot.commands.entries import DETAIL, EntriesOptions, print_entries
+
+    if by not in ("tier", "variant", "symbol"):
+        raise OperatorError(f"--by {by}: expected one of tier, variant, symbol")
+    if detail not in DETAIL:
+        raise OperatorError(f"--detail {detail}: expected one of {', '.join(DETAIL)}")
+    options = EntriesOptions(
+        variants=tuple(variants or [DEFAULT_VARIANTS]),
+        config=config_path(config),
+        plugins=tuple(plugins),
+        bars=bars or state / "bars" / "live",
+        store=store or state / "forecasts",
+        checkpoint=checkpoint,
+        start=start,
+        end=end,
+        symbols=tuple(symbol or ()),
+        detail=detail,
+        filters=filters,
+        by=by,
+        in_sample=in_sample,
+    )
+    print_entries(options, as_json)
+
+
 def lookahead(
     variants: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     bars: Annotated[Path | None, typer.Option(help="Folder of recordings.  [default: a generated market]")] = None,
@@ -100,5 +145,6 @@ def lookahead(
 
 COMMANDS = (
     ("ic", "Rank predicted against actual returns; how sure is it, and what would plain rules have known.", ic),
+    ("entries", "Hold all entry methods against each other on the same signals.", entries),
     ("lookahead", "Prove that no decision uses what it could not know, or name the plugin that does.", lookahead),
 )

@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from bot.clock import DAY_MS, MINUTE_MS
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.exchange.simulator.instruments import instrument_of
 from bot.hookspecs import TierTemplate
 from bot.messages import Bars, Forecast, Signal, TradingState
@@ -171,6 +171,8 @@ class Lookahead:
             mark_price=decimal_of(last),
             instrument=instrument_of(window.symbol, last),
             state=TradingState.ACTIVE,
+            funding_rate=Decimal(0),
+            next_funding_at=at + HOUR_MS,
         )
 
     def _compare(self, probe: str, case: _Case, before: _Said, after: _Said) -> None:

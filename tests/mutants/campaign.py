@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COPIED = ("bot", "plugins", "tests", "benchmarks", "deploy", "docs", "Makefile", "pyproject.toml", "constraints.txt")
+COPIED = ("bot", "plugins", "tests", "deploy", "pyproject.toml")
 LINKED = ("checkpoints",)
 TIMEOUT_SECONDS = 600
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)

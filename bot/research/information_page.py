@@ -26,8 +26,9 @@ def _cards(study: Study) -> Iterator[Card]:
     name = f"{study.tier}, {study.checkpoint}"
     span = f"{day_of(study.from_at)} to {day_of(study.to_at)}, {study.symbols} symbols, {study.horizon} bars ahead"
     scores = [study.total, study.across, *study.by_strength]
-    yield Card(name, span, _table(scores))
-    yield Card(f"{study.tier}: baselines", "The same bars, predicted without a model", _table(study.baselines))
+    yield Card(name, span, _table(f"{study.tier}-scores", scores))
+    plain = _table(f"{study.tier}-baselines", study.baselines)
+    yield Card(f"{study.tier}: baselines", "The same bars, predicted by a plain rule or by the base alone", plain)
     quintiles = [
         f"{100 * one.mean:+.3f} % over {one.count:,} rows, predicted {100 * one.low:+.2f} to {100 * one.high:+.2f} %"
         for one in study.quintiles
@@ -53,7 +54,7 @@ def _chart(scores: Sequence[Score]) -> str:
     return bars_chart([one.name for one in scores], [one.ic for one in scores], hover)
 
 
-def _table(scores: Sequence[Score]) -> str:
+def _table(name: str, scores: Sequence[Score]) -> str:
     rows = (
         [
             one.name,
@@ -66,7 +67,7 @@ def _table(scores: Sequence[Score]) -> str:
         ]
         for one in scores
     )
-    return table("scores", HEADS, {0}, rows)
+    return table(name, HEADS, {0}, rows)
 
 
 def _number(value: float, places: int) -> str:

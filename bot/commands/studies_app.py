@@ -32,6 +32,9 @@ def ic(
     symbol: Symbols = None,
     by: Annotated[str | None, typer.Option(help="The table by symbol, week or hour instead.")] = None,
     checkpoint: Checkpoint = None,
+    against: Annotated[
+        str | None, typer.Option(help="A stored checkpoint to stand beside it.  [default: an adapter's base]")
+    ] = None,
     in_sample: InSample = False,
     journal: Annotated[bool, typer.Option("--journal", help="What the bot of STATE really forecast.")] = False,
     bars: Bars = None,
@@ -58,6 +61,7 @@ def ic(
         state=state,
         store=store or state / "forecasts",
         checkpoint=checkpoint,
+        against=against,
         journal=journal,
         start=start,
         end=end,

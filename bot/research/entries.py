@@ -49,7 +49,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     entry: str
     own: bool  # the variant's own method
     at: int  # when it was decided
-    status: str  # of `FollowStatus`, or NO_ENTRY
+    status: str  # of `FollowStatus`, NO_ENTRY, or why the method's answer was refused
     notional: float  # of a fill
     followed: Followed | None
 
@@ -99,10 +99,17 @@ def entries_tried(
                 entry=name,
                 own=name == variant.entry.name,
                 at=candidate.now,
-                status=NO_ENTRY if followed is None else str(followed.status),
+                status=_status(proposal, followed),
                 notional=quantity * (followed.fill_price or 0.0) if followed is not None else 0.0,
                 followed=followed,
             )
+
+
+def _status(proposal: Proposal, followed: Followed | None) -> str:
+    if followed is not None:
+        return str(followed.status)
+    refused = proposal.refused or NO_ENTRY
+    return NO_ENTRY if refused.startswith(f"{NO_ENTRY}:") else refused
 
 
 def _signals(variant: Variant, forecasts: Forecasts, ground: Ground, context: int) -> Iterator[tuple[Candidate, float]]:

@@ -44,14 +44,19 @@ def _cards(study: Study) -> Iterator[Card]:
         ),
     )
     decay = [one.score for one in study.decay]
-    yield Card(f"{study.tier}: by bars ahead", "Beyond the horizon the last step is held against it", _chart(decay))
+    yield Card(
+        f"{study.tier}: by bars ahead",
+        "Beyond the horizon the last step is held against it; two standard errors",
+        _chart(decay),
+    )
     for words, those in (("week", study.by_week), ("symbol", study.by_symbol), ("hour (UTC)", study.by_hour)):
-        yield Card(f"{study.tier}: by {words}", "Rank correlation", _chart(those))
+        yield Card(f"{study.tier}: by {words}", "Rank correlation, with two standard errors", _chart(those))
 
 
 def _chart(scores: Sequence[Score]) -> str:
     hover = [f"{one.ic:+.3f}, t {one.t:+.1f}, {one.rows:,} rows" for one in scores]
-    return bars_chart([one.name for one in scores], [one.ic for one in scores], hover)
+    errors = [2 * abs(one.ic / one.t) if one.t else math.nan for one in scores]
+    return bars_chart([one.name for one in scores], [one.ic for one in scores], hover, errors=errors)
 
 
 def _table(name: str, scores: Sequence[Score]) -> str:

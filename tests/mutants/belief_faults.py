@@ -28,7 +28,9 @@ BELIEF = (
         path="bot/orders/intake.py",
         old="            self._sender.recheck(row.client_id, RECHECK_MS)\n            await self.pull(report.symbol)",
         new="            pass",
-        caught_by=("tests/orders/test_lost_frames.py",),
+        caught_by=(
+            "tests/orders/test_unnamed_executions.py::test_the_child_of_a_stop_or_target_is_booked_on_its_position",
+        ),
     ),
     Mutant(
         name="impossible-fill-booked",
@@ -70,7 +72,10 @@ BELIEF = (
         fault="a look for the stops that gets no answer finds that all are gone",
         path="bot/orders/checks.py",
         old="            return  # looked at again; want of an answer says nothing",
-        new="            missing = stops",
+        new="""            for row in stops:
+                row.state = type(row.state).REJECTED
+            await self._tending.tend([self._book.positions[row.position_id] for row in stops])
+            return""",
         caught_by=("tests/orders/test_watchdog.py::test_a_look_that_gets_no_answer_says_nothing",),
     ),
     Mutant(
@@ -134,7 +139,7 @@ BELIEF = (
         old="            await self._adopt_closed(row.position_id)\n        return Ledger(",
         new="            pass\n        return Ledger(",
         caught_by=(
-            "tests/orders/test_restart.py::test_a_leg_that_outlived_its_position_and_process_is_cancelled_at_the_next_start",
+            "tests/orders/test_unnamed_executions.py::test_a_leg_that_outlived_its_position_and_fills_while_no_process_runs_is_known_for_ours",
         ),
     ),
     Mutant(
@@ -213,7 +218,7 @@ BELIEF = (
         path="bot/exits/guard.py",
         old="            best = known.state.best if known is not None else None",
         new="            best = None",
-        caught_by=("tests/exits/test_guard.py::test_further_fills_do_not_make_the_guard_forget_the_best_price",),
+        caught_by=("tests/exits/test_guard.py::test_a_fill_that_comes_before_the_stop_was_moved_keeps_the_best_price",),
     ),
     Mutant(
         name="exit-asked-twice",

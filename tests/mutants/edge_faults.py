@@ -86,7 +86,9 @@ EDGES = (
         path="bot/orders/protection.py",
         old="        if self._cover.armed(position) and self._store.at_hand:",
         new="        if self._cover.armed(position):",
-        caught_by=("tests/orders/test_outage.py::test_an_entry_whose_own_commit_meets_the_outage_is_not_sent",),
+        caught_by=(
+            "tests/orders/test_commit_before_send.py::test_an_entry_whose_row_is_in_the_spool_alone_is_not_sent_and_its_stop_goes",
+        ),
     ),
     Mutant(
         name="record-dropped-first",

@@ -91,3 +91,8 @@ def test_a_stop_only_improves_and_one_stands_at_all_times(
     side: Side, steps: list[tuple[int, int, object, bool]]
 ) -> None:
     trio.run(Trail(side, steps).run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_stop_is_not_taken_away_before_the_next_one_stands() -> None:
+    steps: list[tuple[int, int, object, bool]] = [(4, 1, None, False)] * 3
+    trio.run(Trail(Side.LONG, steps).run, clock=trio.testing.MockClock(autojump_threshold=0))

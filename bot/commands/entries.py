@@ -1,7 +1,7 @@
 """The command `entries`: all entry methods on the same signals, from stored forecasts and recorded bars."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from bot.history.funding import FundingFiles
 from bot.plugin_host import PluginHost
 from bot.research.entries import EntryScore, Ground, Tried, entries_tried, scores
 from bot.strategy.counterfactual import costs_of
+from bot.strategy.follow import FollowStatus
 from bot.strategy.variant import EntryPlugin, Variant
 from bot.variants.files import load_variants
 
@@ -38,7 +39,8 @@ class EntriesOptions(msgspec.Struct, frozen=True, kw_only=True):
     start: str | None
     end: str | None
     symbols: tuple[str, ...]
-    detail: str
+    detail: str  # finest and coarsest bars to follow along
+    coarsest: str
     by: str
     in_sample: bool
     filters: bool
@@ -116,13 +118,13 @@ def _ground(options: EntriesOptions, symbol: str) -> Ground:
     if files.place(symbol, HOUR_MS) is None:
         raise absent(files, symbol, HOUR_MS)
     hours = files.load(symbol, HOUR_MS)
-    finest = DETAIL[options.detail]
-    finer = [length for length in DETAIL.values() if finest <= length < HOUR_MS]
+    finest, coarsest = DETAIL[options.detail], DETAIL[options.coarsest]
+    wanted = [length for length in DETAIL.values() if finest <= length <= coarsest]
     rates = FundingFiles(options.bars).load(symbol)
     payments = () if rates is None else tuple(zip(rates.at.tolist(), map(float, rates.rate), strict=True))
     return Ground(
         hours=hours,
-        paths=[*(files.load(symbol, length) for length in finer if files.place(symbol, length)), hours],
+        paths=[files.load(symbol, length) for length in wanted if files.place(symbol, length) is not None],
         funding=payments,
         instrument=instrument_of(symbol, float(hours.close[-1])),
     )
@@ -131,15 +133,16 @@ def _ground(options: EntriesOptions, symbol: str) -> Ground:
 def _show(told: Told, by: str) -> None:
     shown = Grid(
         by.capitalize(),
-        "Entry", "Signals", "Filled", "Won", "Profit factor", "Net USDT", "a trade, bps", "t", "Held h",
-        "No entry", right="Signals Filled Won Profit factor Net USDT a trade, bps t Held h No entry",
-        first_to_go=("Held h", "No entry"),
+        "Entry", "Signals", "Known", "Refused", "Filled", "Won", "Factor", "Net", "Bps", "t", "Hours", "Hourly",
+        right="Signals Known Refused Filled Won Factor Net Bps t Hours Hourly", first_to_go=("Hours", "Refused"),
     )  # fmt: skip
     for one in told.entries:
         shown.add_row(
             one.group,
             Text(one.entry, "bold" if one.own else ""),
             f"{one.signals:,}",
+            _share(one.known),
+            f"{_refused(one):,}",
             _share(one.fill_rate),
             _share(one.win_rate),
             _number(one.profit_factor, 2),
@@ -147,15 +150,27 @@ def _show(told: Told, by: str) -> None:
             signed(None if math.isnan(one.net_bps) else one.net_bps, 1),
             _number(one.t, 2),
             _number(one.mean_hours, 1),
-            f"{one.outcomes.get('no_entry', 0):,}",
+            Text(_share(one.hourly), "yellow" if one.hourly > 0 else ""),
         )
     print_table(shown)
     console().print(
         f"{day(told.from_at)} to {day(told.to_at)}, {told.symbols} symbols; every signal alone, "
-        "at the size of a market entry; bold: the variants' own method",
+        "at the size of a market entry; bold: the variants' own method; Known: the share whose end the bars tell; "
+        f"Net in USDT, Bps of the notional a trade{_hourly(told.entries)}",
         style="dim",
         soft_wrap=True,
     )
+
+
+def _hourly(entries: Sequence[EntryScore]) -> str:
+    if not any(one.hourly > 0 for one in entries):
+        return "; --coarsest 1h also follows what has hourly bars alone, along which trailing stops look too good"
+    return "; Hourly: the share of trades that had hourly bars alone, along which trailing stops look too good"
+
+
+def _refused(score: EntryScore) -> int:
+    """The signals for which the method gave no order."""
+    return score.signals - sum(score.outcomes.get(str(status), 0) for status in FollowStatus)
 
 
 def _share(value: float) -> str:

@@ -193,8 +193,8 @@ def _said(files: BarFiles, symbol: str, rows: Sequence[Predicted], horizon: int)
 
 def _show(studies: Sequence[Study], options: IcOptions) -> None:
     shown = Grid(
-        "Tier", "Checkpoint", "What", "Rows", "IC", "t", "ICIR", "Periods", "Sign right",
-        right="Rows IC t ICIR Periods", first_to_go=("Checkpoint", "Periods", "Rows"),
+        "Tier", "Checkpoint", "What", "Rows", "IC", "t", "ICIR", "Periods", "Hits",
+        right="Rows IC t ICIR Periods Hits", first_to_go=("Checkpoint", "Periods", "Rows"),
     )  # fmt: skip
     for one in studies:
         for name, score in _lines(one, options.by):

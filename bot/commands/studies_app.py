@@ -82,6 +82,7 @@ def entries(
     by: Annotated[str, typer.Option(help="tier | variant | symbol")] = "tier",
     filters: Annotated[bool, typer.Option(help="Only the signals that the variants' filters let pass.")] = True,
     detail: Annotated[str, typer.Option(help="The finest bars to follow along: 1m | 5m | 1h")] = "1m",
+    coarsest: Annotated[str, typer.Option(help="The coarsest; what only longer bars cover is not known.")] = "5m",
     checkpoint: Checkpoint = None,
     in_sample: InSample = False,
     bars: Bars = None,
@@ -99,8 +100,11 @@ def entries(
 
     if by not in ("tier", "variant", "symbol"):
         raise OperatorError(f"--by {by}: expected one of tier, variant, symbol")
-    if detail not in DETAIL:
-        raise OperatorError(f"--detail {detail}: expected one of {', '.join(DETAIL)}")
+    for name, length in (("detail", detail), ("coarsest", coarsest)):
+        if length not in DETAIL:
+            raise OperatorError(f"--{name} {length}: expected one of {', '.join(DETAIL)}")
+    if DETAIL[coarsest] < DETAIL[detail]:
+        raise OperatorError(f"--coarsest {coarsest}: expected {detail}, as --detail says, or longer")
     options = EntriesOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         config=config_path(config),
@@ -112,6 +116,7 @@ def entries(
         end=end,
         symbols=tuple(symbol or ()),
         detail=detail,
+        coarsest=coarsest,
         filters=filters,
         by=by,
         in_sample=in_sample,

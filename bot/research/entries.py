@@ -29,6 +29,8 @@ Payments = tuple[tuple[int, float], ...]  # funding: time, rate
 USUAL_RATE = Decimal("0.0001")  # of funding, before the first payment that is known
 FUNDING_MS = 8 * HOUR_MS
 NO_ENTRY = "no_entry"  # the method saw none
+UNTOLD = (FollowStatus.UNKNOWN, FollowStatus.OPEN)
+AT_MARKET = EntryPlugin(name="at_market", options={}, propose=lambda candidate, options: EntryPlan())
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -51,6 +53,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     at: int  # when it was decided
     status: str  # of `FollowStatus`, NO_ENTRY, or why the method's answer was refused
     notional: float  # of a fill
+    path_ms: int  # length of the bars that it was followed along; 0: along none
     followed: Followed | None
 
 
@@ -62,7 +65,8 @@ class EntryScore(msgspec.Struct, frozen=True, kw_only=True):
     own: bool
     signals: int
     outcomes: dict[str, int]  # by status
-    fill_rate: float  # of the signals whose end is known
+    known: float  # the share of the signals whose end the bars tell
+    fill_rate: float  # of those
     trades: int
     win_rate: float
     profit_factor: float
@@ -74,6 +78,7 @@ class EntryScore(msgspec.Struct, frozen=True, kw_only=True):
     net_per_signal: float
     t: float  # of the mean net result of a day
     mean_hours: float
+    hourly: float  # the share of trades that were followed along hourly bars, on which trailing stops look too good
 
 
 def entries_tried(
@@ -85,13 +90,19 @@ def entries_tried(
     costs: Costs,
     context: int,
 ) -> Iterator[Tried]:
-    """Every signal of one symbol that the variant would enter with nothing else open, by every method."""
+    """Every signal of one symbol that the variant would enter with nothing else open, by every method.
+
+    Where the bars do not tell what a market entry comes to, nothing is known of the signal by any method.
+    """
     methods = {**entries, variant.entry.name: variant.entry}
     variants = {name: msgspec.structs.replace(variant, entry=plugin) for name, plugin in methods.items()}
+    plain = msgspec.structs.replace(variant, entry=AT_MARKET)
     for candidate, quantity in _signals(variant, forecasts, ground, context):
+        at_market = _followed(candidate, propose(plain, candidate, candidate.now), quantity, ground, costs)
         for name, one in variants.items():
             proposal = propose(one, candidate, candidate.now)
-            followed = None if proposal.refused else _followed(candidate, proposal, quantity, ground, costs)
+            told = at_market[1].status not in UNTOLD
+            path_ms, followed = _tried(candidate, proposal, quantity, ground, costs) if told else at_market
             yield Tried(
                 variant=variant.name,
                 tier=variant.tier,
@@ -101,8 +112,15 @@ def entries_tried(
                 at=candidate.now,
                 status=_status(proposal, followed),
                 notional=quantity * (followed.fill_price or 0.0) if followed is not None else 0.0,
+                path_ms=path_ms,
                 followed=followed,
             )
+
+
+def _tried(
+    candidate: Candidate, proposal: Proposal, quantity: float, ground: Ground, costs: Costs
+) -> tuple[int, Followed | None]:
+    return (0, None) if proposal.refused else _followed(candidate, proposal, quantity, ground, costs)
 
 
 def _status(proposal: Proposal, followed: Followed | None) -> str:
@@ -116,11 +134,11 @@ def _signals(variant: Variant, forecasts: Forecasts, ground: Ground, context: in
     """What filters and checks let pass, with the quantity at market; of a bar's cycles the first."""
     asked: list[Candidate] = []
 
-    def at_market(candidate: Candidate, options: Options) -> EntryPlan:
+    def ask(candidate: Candidate, options: Options) -> EntryPlan:
         asked.append(candidate)
         return EntryPlan()
 
-    plain = msgspec.structs.replace(variant, entry=EntryPlugin(name="at_market", options={}, propose=at_market))
+    plain = msgspec.structs.replace(variant, entry=msgspec.structs.replace(AT_MARKET, propose=ask))
     strong = np.abs(forecasts.path[:, -1]) >= variant.threshold
     for close_at in forecasts.bar_close_at[strong].tolist():
         bars = tail(upto(ground.hours, close_at), context)
@@ -157,9 +175,11 @@ def _funding_known(funding: Payments, at: int) -> tuple[Decimal, int]:
     return rate, funding[count][0] if count < len(funding) else at - at % FUNDING_MS + FUNDING_MS
 
 
-def _followed(candidate: Candidate, proposal: Proposal, quantity: float, ground: Ground, costs: Costs) -> Followed:
-    """Along the finest bars that reach from the entry to the end; UNKNOWN where none do."""
-    found = Followed(status=FollowStatus.UNKNOWN)
+def _followed(
+    candidate: Candidate, proposal: Proposal, quantity: float, ground: Ground, costs: Costs
+) -> tuple[int, Followed]:
+    """Along the finest bars that reach from the entry to the end, and their length; UNKNOWN where none do."""
+    found = 0, Followed(status=FollowStatus.UNKNOWN)
     for path in ground.paths:
         index = bar_of(path, candidate.now)
         if index is None:
@@ -174,8 +194,8 @@ def _followed(candidate: Candidate, proposal: Proposal, quantity: float, ground:
             expires_at=proposal.expires_at,
             exits=proposal.exits,
         )
-        found = follow(trial, path, costs, funding=_paid(ground.funding, proposal))
-        if found.status not in (FollowStatus.UNKNOWN, FollowStatus.OPEN):
+        found = path.interval_ms, follow(trial, path, costs, funding=_paid(ground.funding, proposal))
+        if found[1].status not in UNTOLD:
             return found
     return found
 
@@ -209,6 +229,7 @@ def _score(name: str, entry: str, rows: Sequence[Tried]) -> EntryScore:
         own=all(row.own for row in rows),
         signals=len(rows),
         outcomes=dict(outcomes),
+        known=known / len(rows),
         fill_rate=len(closed) / known if known else math.nan,
         trades=len(closed),
         win_rate=float(np.mean(nets > 0)) if len(nets) else math.nan,
@@ -221,6 +242,7 @@ def _score(name: str, entry: str, rows: Sequence[Tried]) -> EntryScore:
         net_per_signal=float(nets.sum()) / known if known else math.nan,
         t=_daily_t([row.at for row in closed], nets),
         mean_hours=float(np.mean(held)) if held else math.nan,
+        hourly=float(np.mean([row.path_ms == HOUR_MS for row in closed])) if closed else math.nan,
     )
 
 

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(folder: Path, *more: str) -> list[str]:
     given = ("--variants", folder / "v.toml", "--bars", folder / "bars", "--store", folder / "forecasts")
-    return ["entries", *map(str, given), *more]
+    return ["entries", *map(str, given), *(() if "--coarsest" in more else ("--coarsest", "1h")), *more]
 
 
 def test_all_six_methods_are_held_against_each_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +73,17 @@ def test_all_six_methods_are_held_against_each_other(folder: Path, capsys: pytes
     assert found["from_at"] >= "2025-03-09T08"  # what training saw is left out
 
 
+def test_without_finer_bars_nothing_is_known_where_hourly_ones_will_not_do(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words(folder, "--coarsest", "5m"), "--json"]) == 0
+    market = next(one for one in json.loads(capsys.readouterr().out)["entries"] if one["entry"] == "market")
+    assert market["outcomes"] == {"unknown": market["signals"]}
+    assert (market["known"], market["fill_rate"]) == (0, None)
+    assert main(words(folder, "--coarsest", "5m")) == 0
+    assert "--coarsest 1h also follows" in capsys.readouterr().out
+
+
 def test_filters_and_training_s_bars_are_a_choice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = []
     for more in ([], ["--no-filters"], ["--no-filters", "--in-sample"]):
@@ -85,7 +96,7 @@ def test_filters_and_training_s_bars_are_a_choice(folder: Path, capsys: pytest.C
 def test_the_table_names_the_own_method_s_group(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(folder, "--by", "variant")) == 0
     said = capsys.readouterr().out
-    assert "Profit factor" in said
+    assert "Factor" in said
     assert "pivot_retrace" in said
 
 
@@ -95,6 +106,7 @@ def test_the_table_names_the_own_method_s_group(folder: Path, capsys: pytest.Cap
         (["--symbol", "ETHUSDT"], "--symbol ETHUSDT: no variant trades it"),
         (["--by", "moon"], "--by moon: expected one of tier, variant, symbol"),
         (["--detail", "2m"], "--detail 2m: expected one of 1m, 5m, 1h"),
+        (["--detail", "5m", "--coarsest", "1m"], "--coarsest 1m: expected 5m"),
         (["--to", "2025-03-02"], "no signal is left in this range"),
     ],
 )

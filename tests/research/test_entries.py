@@ -99,7 +99,8 @@ def test_what_the_variant_would_not_enter_is_no_signal() -> None:
 
 
 def test_without_bars_after_it_nothing_is_known_of_a_signal() -> None:
-    assert tried(hours([]), 0.01)["market"].status == FollowStatus.UNKNOWN
+    found = tried(hours([]), 0.01)
+    assert {one.status for one in found.values()} == {FollowStatus.UNKNOWN}
 
 
 def test_a_short_signal_gains_as_the_price_falls() -> None:
@@ -116,14 +117,16 @@ def test_the_finest_bars_that_reach_to_the_end_are_followed() -> None:
     drop = np.where(np.arange(count) == 3, LAST * 0.97, LAST)
     level = np.full(count, LAST)
     finer = Bars("BTCUSDT", 5 * MINUTE_MS, opened, level, level, drop, level, np.ones(count))
-    market = tried(bars, 0.01, finer)["market"].followed
+    found = tried(bars, 0.01, finer)
+    market = found["market"].followed
     assert market is not None
-    assert market.exit_reason == "stop_loss"
+    assert (market.exit_reason, found["market"].path_ms) == ("stop_loss", 5 * MINUTE_MS)
     kept = np.arange(count) != 2
     gapped = msgspec.structs.replace(finer, **{name: getattr(finer, name)[kept] for name in ("open_time", *FIELDS)})
-    market = tried(bars, 0.01, gapped)["market"].followed
+    found = tried(bars, 0.01, gapped)
+    market = found["market"].followed
     assert market is not None
-    assert market.exit_reason == "target"
+    assert (market.exit_reason, found["market"].path_ms) == ("target", HOUR)
 
 
 def test_funding_is_paid_while_it_is_open() -> None:
@@ -149,6 +152,7 @@ def row(net: float, status: str = FollowStatus.CLOSED, day: int = 0, entry: str 
         at=at,
         status=status,
         notional=1_000.0 if closed else 0.0,
+        path_ms=HOUR if day else 5 * MINUTE_MS,
         followed=ended if closed else None,
     )
 
@@ -158,8 +162,10 @@ def test_scores_are_sums_by_hand() -> None:
     [score, other] = scores([*rows, row(0, NO_ENTRY, entry="fib")], lambda one: one.tier)
     assert (score.group, score.entry, score.own, score.signals) == ("t1", "market", True, 5)
     assert score.outcomes == {"closed": 3, "expired": 1, "open": 1}
+    assert score.known == 0.8
     assert (score.fill_rate, score.trades, score.win_rate) == (0.75, 3, pytest.approx(2 / 3))
     assert (score.profit_factor, score.net, score.fees) == (4.0, 6.0, 3.0)
+    assert score.hourly == pytest.approx(1 / 3)
     assert (score.net_bps, score.net_per_signal, score.mean_hours) == (pytest.approx(20), 1.5, 1.0)
     assert (other.entry, other.fill_rate, other.trades) == ("fib", 0.0, 0)
     assert math.isnan(other.profit_factor)

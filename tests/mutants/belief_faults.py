@@ -10,7 +10,7 @@ BELIEF = (
         path="bot/orders/intake.py",
         old="            if not self._reconciler.is_new(fill):",
         new="            if not (self._reconciler.is_new(fill) or True):",
-        caught_by=("tests/orders/test_lost_frames.py",),
+        caught_by=("tests/orders/test_lost_frames.py::test_any_single_frame[to_target-double-armed]",),
     ),
     Mutant(
         name="child-unknown-fill-dropped",

@@ -47,6 +47,7 @@ async def test_the_child_of_a_stop_or_target_is_booked_on_its_position(
 async def test_a_leg_that_outlived_its_position_and_fills_while_no_process_runs_is_known_for_ours() -> None:
     world = World()
     world.port = port = UnnamedTrading(world.engine, world._tell_desk)
+    port.refuse["t0"] = -1111  # no other leg is open at the venue that would lead to the position
     async with world.trading():
         await world.enter(limit=None)
         await world.enter("sig2", limit=None)

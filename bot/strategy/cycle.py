@@ -1,6 +1,5 @@
 """One variant decides on one symbol: what was seen goes in, exactly one signal row comes out, perhaps an entry."""
 
-import base64
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
@@ -36,6 +35,7 @@ from bot.strategy.volatility import realised_volatility
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
+BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 STATE_REASONS = {TradingState.REDUCING: Reason.STATE_REDUCING, TradingState.HALTED: Reason.STATE_HALTED}
 
 
@@ -60,7 +60,8 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
     """13 characters of base32, the same in every process that comes to this cycle."""
     digest = hashlib.blake2b(f"{variant}|{symbol}|{cycle_at}".encode(), digest_size=8).digest()
-    return base64.b32encode(digest).decode().rstrip("=").lower()
+    bits = int.from_bytes(digest, "big") << 1  # 13 letters are 65 bits
+    return "".join([BASE32[bits >> shift & 31] for shift in range(60, -1, -5)])
 
 
 def next_cycle(minutes: Iterable[int], after: int) -> int:
@@ -70,8 +71,25 @@ def next_cycle(minutes: Iterable[int], after: int) -> int:
     return min(at for at in times if at > after)
 
 
-def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, EntryIntent | None]:
+class Measures(msgspec.Struct, frozen=True):
+    """What one window's bars measure; the same for every variant and cycle that sees them."""
+
+    rsi: float
+    atr: float
+    categories: Categories
+
+
+def measure(bars: Bars) -> Measures:
+    rsi = indicators.rsi(bars.close)
+    return Measures(rsi, indicators.atr(bars), categorise(bars, rsi))
+
+
+def decide(
+    variant: Variant, seen: Seen, exposure: Exposure, measures: Measures | None = None
+) -> tuple[Signal, EntryIntent | None]:
     """Decide one symbol of one cycle. Pure: the same arguments give the same row and the same intent.
+
+    `measures`: of `seen.bars`, where the caller has measured them already.
 
     The row's verdicts are what decided: its reason is that of the first one that refuses, the threshold's place being
     between `data` and the filters. Past the threshold all are asked, whatever the first ones said.
@@ -89,7 +107,7 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
         decision_reason="",
         entry_method=variant.entry.name,
     )
-    candidate = _candidate(variant, seen, draft)
+    candidate = _candidate(variant, seen, draft, measures)
     draft.filter_verdicts = (_data(seen, candidate),)
     if isinstance(candidate, str):
         draft.decision_reason = str(candidate)
@@ -105,10 +123,10 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
     return draft, intent_of(draft.signal_id, variant, candidate, proposal, draft.quantity)
 
 
-def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
+def _candidate(variant: Variant, seen: Seen, draft: Signal, measures: Measures | None) -> Candidate | str:
     """What filters and entry are asked about, or why there is nothing to ask; writes what was seen into the row."""
     bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
-    categories = None if bars is None else _measure(bars, draft)
+    categories = None if bars is None else _write(measures or measure(bars), bars, draft)
     if isinstance(forecast, Forecast):
         draft.checkpoint = forecast.checkpoint
         draft.predicted_return = _known(forecast.predicted_return)
@@ -146,12 +164,11 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
     )
 
 
-def _measure(bars: Bars, draft: Signal) -> Categories:
+def _write(measures: Measures, bars: Bars, draft: Signal) -> Categories:
     """What the bars measure, written into the row and returned for the filters: one object for both."""
-    rsi = indicators.rsi(bars.close)
-    categories = categorise(bars, rsi)
+    categories = measures.categories
     draft.bar_close_at = bars.close_at
-    draft.rsi, draft.atr = _known(rsi), _known(indicators.atr(bars))
+    draft.rsi, draft.atr = _known(measures.rsi), _known(measures.atr)
     draft.cat_trend, draft.cat_momentum, draft.cat_strength = (
         categories.trend,
         categories.momentum,

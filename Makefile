@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-decide bench-model bench-soak kills fuzz format install clean
+.PHONY: help run test lint simulate bench bench-decide bench-model bench-soak kills fuzz format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/demo/ on a generated market'
@@ -26,6 +26,7 @@ help: ## list what can be made
 	@echo '              VARIANTS="FILE.toml ..." trades other variants; VARIANTS=deploy/variants the whole book'
 	@echo 'make test     all checks: ruff, mypy, import contracts, tests'
 	@echo 'make lint     the same without the tests'
+	@echo 'make simulate live SEEDS=1000 days with faults on all cores; a day that fails says how it is replayed'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
 	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
 	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'
@@ -85,6 +86,11 @@ lint: $(VENV)/.tested
 test: lint
 	@echo '== tests'
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+SEEDS ?= 1000
+
+simulate: $(VENV)/.tested
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 bench: bench-decide bench-model
 

@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
-from bot.commands import checkpoints_app, data_app, forecast_app, guards_app, journal_app, train_app
+from bot.commands import (
+    checkpoints_app,
+    data_app,
+    forecast_app,
+    guards_app,
+    journal_app,
+    state_app,
+    studies_app,
+    train_app,
+)
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
-from bot.errors import ModelRefused, OperatorError, VenueError
+from bot.errors import DatabaseAway, ModelRefused, OperatorError, VenueError
 
 PROGRAM = "python -m bot"
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -42,11 +51,14 @@ GROUPS = {
     "data": data_app.app,
     "forecast": forecast_app.app,
     "journal": journal_app.app,
+    "state": state_app.app,
     "train": train_app.app,
 }
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")
+for _name, _words, _study in studies_app.COMMANDS:
+    app.command(_name, short_help=_words)(_study)
 
 
 @app.command(short_help="Trade variants at a venue: replay, demo or live.")
@@ -71,6 +83,9 @@ def run(
         Path | None, typer.Option(help="Replay: what goes wrong, as deploy/scenarios/naked-position.toml.")
     ] = None,
     keep: Annotated[bool, typer.Option(help="Replay: go on with the state of an earlier run.")] = False,
+    flatten: Annotated[
+        bool, typer.Option(help="When stopped, close everything instead of leaving it to its stops.")
+    ] = False,
     view: Annotated[bool, typer.Option(help="Show the live view.")] = True,
 ) -> None:
     """Trade variants at a venue until it ends (replay) or you stop it (Ctrl-C, SIGTERM)."""
@@ -90,6 +105,7 @@ def run(
         market=market,
         simulator_url=simulator_url,
         keep=keep,
+        flatten=flatten,
         view=view,
     )
     raise typer.Exit(run_bot(options))
@@ -226,6 +242,19 @@ def why(
     print_why(signal_id, state, config_path(config), as_json=as_json)
 
 
+@app.command(short_help="Have the running bot close everything.")
+def flatten(
+    state: State = Path("var"),
+    config: Config = None,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Have the bot cancel every entry and close every position at market; it opens nothing until `state activate`."""
+    from bot.commands.state import leave_word
+
+    leave_word(state, config_path(config), "flatten", reason, as_json)
+
+
 @app.command(short_help="Say what each filter saved or cost.")
 def filters(
     days: Annotated[int, typer.Option(min=1, help="The last so many days.")] = 30,
@@ -268,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(_usage(error), 2)
     except (OperatorError, ModelRefused) as error:
         return _say(str(error), 2)
-    except (VenueError, OSError) as error:
+    except (VenueError, DatabaseAway, OSError) as error:
         return _say(f"{type(error).__name__}: {error}", 1)
     except BaseExceptionGroup as group:
         return _of_group(group)
@@ -282,7 +311,7 @@ def _of_group(group: BaseExceptionGroup[BaseException]) -> int:
         if isinstance(leaf, OperatorError | ModelRefused):
             return _say(str(leaf), 2)
     for leaf in leaves:
-        if not isinstance(leaf, VenueError | OSError):
+        if not isinstance(leaf, VenueError | DatabaseAway | OSError):
             raise group
     return _say(f"{type(leaves[0]).__name__}: {leaves[0]}", 1)
 

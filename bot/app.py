@@ -2,8 +2,9 @@
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -15,7 +16,6 @@ from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.dispatch import Dispatch
-from bot.errors import OperatorError
 from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
@@ -23,16 +23,22 @@ from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
 from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
+from bot.journal.durable import Outage
+from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
+from bot.market.canary import Canary
 from bot.market.feed import Feed, Outputs
 from bot.market.history import HistoryWriter
-from bot.market.listing import Listing
+from bot.market.listing import Listing, instruments_to_start_with
 from bot.messages import (
     BalanceChanged,
     BotEvent,
+    Flatten,
     GuardState,
     Progress,
     Severity,
+    StandingOrder,
+    StandingReleased,
     TradingState,
 )
 from bot.metrics import Metrics
@@ -50,10 +56,11 @@ from bot.terminal.board import TerminalMessage
 from bot.terminal.view import TerminalView
 from bot.variants.recents import Place
 from bot.variants.runner import CycleFrame, VariantsActor
-from bot.venue import Instrument
+from bot.venue import Instrument, InstrumentsChanged
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
+FLATTEN_SECONDS = 60
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 
 
@@ -67,6 +74,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     store: OrderStore
     guards: GuardStore
     records: Ledgers
+    hold_database: Callable[[Callable[[Outage], None]], Coroutine[Any, Any, None]]  # brings it back when it goes away
+    words: Words
+    flatten: bool = False  # when stopped, close everything
     audit: AuditStore
     recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
@@ -90,9 +100,15 @@ class Session:
         self.dispatch = Dispatch(self.streams, parts.show, parts.watch)
         self.check = LedgerCheck()
         self.interrupted = False
+        self.flattened = False
 
     async def trade(self, venue: Venue) -> None:
-        """Start everything in flow order; end with the market or on a signal. Positions keep their stops."""
+        """Trade until the market ends or a signal comes. Positions keep their stops."""
+        market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
+        await self.trade_while(venue, lambda: _until_signal(market))
+
+    async def trade_while(self, venue: Venue, ended: Callable[[], Awaitable[bool]]) -> None:
+        """Start everything in flow order and trade until `ended` returns; it says whether that was an interruption."""
         self._clock = self.dispatch.clock = venue.clock
         self._began_at = venue.clock.now()
         instruments = await self._instruments(venue)
@@ -100,16 +116,18 @@ class Session:
             self._start_keepers(keepers)
             async with anyio.create_task_group() as actors:
                 await self._start(actors, venue, instruments)
-                market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
-                self.interrupted = await _until_signal(market)
+                self.interrupted = await ended()
                 if venue.replay is not None and not self.interrupted:
                     await self._audit_the_end()
+                if self._parts.flatten and self.interrupted:
+                    await self._flatten()
                 self.dispatch.event(self._stopped())
                 actors.cancel_scope.cancel()
             keepers.cancel_scope.cancel()
 
     def _start_keepers(self, group: TaskGroup) -> None:
         group.start_soon(JournalWriter(self.streams.journal, self._parts.records).run)
+        group.start_soon(self._parts.hold_database, self._on_outage)
         group.start_soon(HistoryWriter(BarFiles(self._parts.bars), self.streams.history).run)
         group.start_soon(self._parts.view.run)
 
@@ -126,9 +144,18 @@ class Session:
         await group.start(self._make_auditor(venue).run)
         await group.start(self._make_feed(venue).run)
         group.start_soon(self._follow_account, venue)
+        group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
+            group.start_soon(self._make_canary(venue).run)
         self.dispatch.event(self._started(venue))
+
+    async def _flatten(self) -> None:
+        self.flattened = True
+        flatten = Flatten(by="shutdown", within_ms=FLATTEN_SECONDS * SECOND_MS)
+        self.streams.desk.send_nowait(flatten)
+        with anyio.move_on_after(FLATTEN_SECONDS + 5):
+            await flatten.done.wait()
 
     async def _audit_the_end(self) -> None:
         await self.activity.wait_quiet()
@@ -137,15 +164,15 @@ class Session:
         await ended.done.wait()
 
     async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
-        known = await venue.market.instruments()
-        for variant in self._parts.variants:
-            for symbol in variant.symbols:
-                if symbol not in known or not known[symbol].trading:
-                    raise OperatorError(f"variant {variant.name}: {symbol} is not traded at the venue {venue.name}")
+        held = {position.symbol for position in await self._parts.store.load_open_positions()}
+        wanted = {variant.name: variant.symbols for variant in self._parts.variants}
+        instruments = instruments_to_start_with(await venue.market.instruments(), wanted, held)
+        for symbol in [symbol for symbol, instrument in instruments.items() if not instrument.trading]:
+            self.dispatch.event(self._told("symbol_not_traded", Severity.ERROR, symbol=symbol))
         brackets = await venue.trading.margin_brackets()
         return {
-            symbol: msgspec.structs.replace(known[symbol], brackets=brackets.get(symbol, ()))
-            for symbol in self._parts.symbols
+            symbol: msgspec.structs.replace(instrument, brackets=brackets.get(symbol, ()))
+            for symbol, instrument in instruments.items()
         }
 
     # -- the actors
@@ -163,7 +190,9 @@ class Session:
             book,
             parts.symbols,
             check_ms=table.check_seconds * SECOND_MS if venue.replay is None else None,  # lockstep loses no frame
+            watch_ms=table.watch_seconds * SECOND_MS,
             arms=table.prearm_stops,
+            countdown_ms=table.dead_man_seconds * SECOND_MS if venue.replay is None else 0,  # its time waits for us
             metrics=parts.metrics,
         )
 
@@ -256,9 +285,17 @@ class Session:
         )
 
     def _make_listing(self, venue: Venue, instruments: dict[str, Instrument]) -> Listing:
-        return Listing(
-            venue.market, venue.clock, instruments, LISTING_MS, self.streams.variants.send, self.dispatch.event
-        )
+        desk, variants = self.streams.desk, self.streams.variants
+
+        async def send(changed: InstrumentsChanged) -> None:
+            await desk.send(changed)
+            await variants.send(changed)
+
+        return Listing(venue.market, venue.clock, instruments, LISTING_MS, send, self.dispatch.event, desk.send_nowait)
+
+    def _make_canary(self, venue: Venue) -> Canary:
+        symbol = self._parts.symbols[0]
+        return Canary(venue.market, venue.trading, venue.heard, symbol, venue.clock, self.dispatch.event)
 
     # -- what flows where
 
@@ -267,6 +304,17 @@ class Session:
             async for event in events:
                 self.dispatch.keep_up(event.at)
                 await self.streams.desk.send(event)
+
+    def _on_outage(self, outage: Outage) -> None:
+        reason = "database_away"
+        self._parts.metrics.database_away.set(outage.away)
+        if outage.away:
+            order = StandingOrder(state=TradingState.REDUCING, reason=reason, by="database", detail=outage.why)
+            self.streams.desk.send_nowait(order)
+            self.dispatch.event(self._told(reason, Severity.ERROR, why=outage.why))
+        else:
+            self.streams.desk.send_nowait(StandingReleased(reason=reason, by="database"))
+            self.dispatch.event(self._told("database_back", Severity.WARNING, records=outage.records))
 
     # -- time
 

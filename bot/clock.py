@@ -127,12 +127,14 @@ class Alarm:
         self._turn = turn
         self._at: int | None = None
         self._moved = anyio.Event()
+        self._sleep = anyio.CancelScope()
 
     def set(self, at: int | None) -> None:
         """Move the deadline; None clears it."""
         if at != self._at:
             self._at = at
             self._moved.set()
+            self._sleep.cancel()
 
     async def run(self, ring: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -146,14 +148,6 @@ class Alarm:
     async def _reached(self, at: int) -> bool:
         """True when the clock came to `at`, False when the deadline was moved, be it at that very moment."""
         moved = self._moved
-
-        async with anyio.create_task_group() as group:
-
-            async def cancel_when_moved() -> None:
-                await moved.wait()
-                group.cancel_scope.cancel()
-
-            group.start_soon(cancel_when_moved)
+        with anyio.CancelScope() as self._sleep:
             await self._clock.sleep_until(at, self._turn)
-            group.cancel_scope.cancel()
         return not moved.is_set()

@@ -131,6 +131,8 @@ class AccountTable(Table, frozen=True):
 class OrdersTable(Table, frozen=True):
     prearm_stops: bool = True
     check_seconds: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 60
+    watch_seconds: Annotated[int, msgspec.Meta(ge=1, le=300)] = 5
+    dead_man_seconds: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 120  # 0: off
 
 
 Release = Annotated[
@@ -161,6 +163,8 @@ class GuardsTable(Table, frozen=True):
 
 class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
+    answer_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 3.0  # a database that is silent for longer is away
+    spool_mb: Annotated[int, msgspec.Meta(ge=2, le=100_000)] = 256  # what may wait on the disk for it
 
 
 class AuditTable(Table, frozen=True):

@@ -17,6 +17,10 @@ class StreamOverflow(OurFault):
     """A stream whose messages may not be lost was full."""
 
 
+class SpoolLost(OurFault):
+    """What waits for the database cannot be kept: the spool is full, or its disk fails."""
+
+
 class VenueError(Exception):
     """The venue, or the way to it, is wrong. Handled where the call is made."""
 
@@ -37,13 +41,22 @@ class OutcomeUnknown(VenueError):
 class VenueUnavailable(VenueError):
     """The venue refused to work for now (overload, ban, no connection) and did nothing."""
 
-    def __init__(self, message: str, retry_at: int | None = None) -> None:
+    def __init__(self, message: str, retry_at: int | None = None, code: int = 0) -> None:
         super().__init__(message)
         self.retry_at = retry_at  # ms UTC, where the venue said so
+        self.code = code  # the venue's own, 0 where it gave none
 
 
 class VenueDisagrees(VenueError):
-    """The venue's state contradicts ours in a way that no rule settles."""
+    """The venue's word contradicts ours, or its own documents, in a way that no rule settles."""
+
+    def __init__(self, message: str, *, legible: bool = True) -> None:
+        super().__init__(message)
+        self.legible = legible  # False: it was no JSON at all, so that nothing was said
+
+
+class DatabaseAway(Exception):
+    """The database does not answer, and what was asked cannot wait for it. What is written meanwhile is spooled."""
 
 
 class PluginFault(Exception):

@@ -48,16 +48,6 @@ class Metrics:
             ["tier", "quantile"],
             registry=registry,
         )
-        self.guard_tripped = Gauge(
-            "guard_tripped", "1: the account guard refuses entries", ["guard"], registry=registry
-        )
-        self.equity = Gauge("account_equity_usdt", "The account's equity at its last reading", registry=registry)
-        self.equity_read_at = Gauge(
-            "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
-        )
-        self.naked_seconds = Counter(
-            "naked_seconds_total", "Seconds in which a position was larger than its live stops", registry=registry
-        )
         self.input_distance = Histogram(
             "input_distance",
             "Mahalanobis distance of a window from the training windows",
@@ -70,6 +60,31 @@ class Metrics:
         )
         self.tasks = Gauge("event_loop_tasks", "Tasks that have begun and not ended", registry=registry)
         ProcessCollector(registry=registry)  # process_open_fds, process_resident_memory_bytes, processor time
+        self._watch_account(registry)
+
+    def _watch_account(self, registry: CollectorRegistry) -> None:
+        """What concerns the account, its venue and its database."""
+        self.guard_tripped = Gauge(
+            "guard_tripped", "1: the account guard refuses entries", ["guard"], registry=registry
+        )
+        self.equity = Gauge("account_equity_usdt", "The account's equity at its last reading", registry=registry)
+        self.equity_read_at = Gauge(
+            "account_equity_read_at_seconds", "Domain time of that reading, seconds since the epoch", registry=registry
+        )
+        self.database_away = Gauge("database_away", "1: what is written waits in the spool", registry=registry)
+        self.clock_offset = Gauge(
+            "clock_offset_seconds", "What is added to the machine's clock for the venue's", registry=registry
+        )
+        self.clock_measured_at = Gauge(
+            "clock_offset_measured_at_seconds", "When that was measured, seconds since the epoch", registry=registry
+        )
+        self.naked_seconds = Counter(
+            "naked_seconds_total", "Seconds in which a position was larger than its live stops", registry=registry
+        )
+
+    def clock_measured(self, offset_ms: int, at: int) -> None:
+        self.clock_offset.set(offset_ms / 1_000)
+        self.clock_measured_at.set(at / 1_000)
 
     def serves(self, tier: str, checkpoint: str, before: str | None = None) -> None:
         """From now on `checkpoint` serves `tier`, and `before` no longer does."""

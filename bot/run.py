@@ -1,6 +1,7 @@
 """The command `run`: what the operator asked for is opened, a session trades, and a report is left behind."""
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -24,11 +25,14 @@ from bot.forecast.memory import Ceiling
 from bot.forecast.serving import Serving
 from bot.forecast.watch import TOLD, HealthWatch
 from bot.journal.audit import AuditRows
-from bot.journal.connection import open_journal, whereabouts
+from bot.journal.connection import whereabouts
+from bot.journal.database import Patient
 from bot.journal.guards import GuardRows
+from bot.journal.instance import account_lock
+from bot.journal.opening import Journal, open_for_bot
 from bot.journal.queries import Queries
-from bot.journal.records import Records
 from bot.journal.store import Store
+from bot.journal.words import Words
 from bot.messages import BotEvent
 from bot.metrics import Metrics
 from bot.plugin_host import PluginHost
@@ -39,9 +43,11 @@ from bot.strategy import exits, follow
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
-from bot.venues import REPLAY, VENUES, SimulatorReport, open_venue
+from bot.venues import REPLAY, VENUES, Ears, SimulatorReport, open_venue
 
 STARTS = "starts"  # fact: how often this journal's bot was started
+REPLAY_ANSWER_SECONDS = 60.0
+CLOSED_UNTIL = "venue_closed_until"  # fact: ms UTC; before it the venue wants no calls
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +62,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     market: MarketOptions = MarketOptions()
     simulator_url: str | None = None
     keep: bool = False
+    flatten: bool = False  # when stopped, close everything
     view: bool = True
 
 
@@ -87,20 +94,24 @@ async def _run(options: RunOptions) -> int:
     for prepare in (exits.prepare, follow.prepare):
         await anyio.to_thread.run_sync(prepare)
     console.print("opening the journal ...", style="dim", soft_wrap=True)
-    async with open_journal(options.state, settings.journal, os.environ) as pool:
+    async with _open_journal(options, settings) as journal:
         where = whereabouts(options.state, settings.journal, os.environ)
         console.print(f"the journal is in {where}", style="dim", soft_wrap=True)
-        store, queries = Store(pool), Queries(pool)
+        store, patient = Store(journal.database), Patient(journal.database)
+        queries = Queries(journal.database)
         inbox, metrics = terminal_stream(), Metrics()
         parts = Parts(
             settings=settings,
             variants=variants,
             symbols=symbols,
             model=serving,
-            store=store,
-            guards=GuardRows(pool),
-            records=Records(pool),
-            audit=AuditRows(pool),
+            store=journal.durable.store,
+            guards=GuardRows(patient),
+            records=journal.durable.records,
+            hold_database=journal.run,
+            words=Words(patient),
+            flatten=options.flatten,
+            audit=AuditRows(patient),
             recent=queries.recent,
             bars=options.state / "bars" / options.venue,
             show=inbox.send_nowait,
@@ -110,6 +121,14 @@ async def _run(options: RunOptions) -> int:
         )
         async with _measured(metrics, settings.metrics.port):
             return await _trade(options, parts, loaded, store, queries, began)
+
+
+def _open_journal(options: RunOptions, settings: BotFile) -> contextlib.AbstractAsyncContextManager[Journal]:
+    """A replay waits for its database, because nothing happens meanwhile; elsewhere the market does not wait."""
+    if options.venue == REPLAY:
+        return open_for_bot(options.state, settings.journal, os.environ, answer_seconds=REPLAY_ANSWER_SECONDS)
+    account = account_lock(Secrets.from_environment().api_key, settings.account.client_prefix)
+    return open_for_bot(options.state, settings.journal, os.environ, account=account)
 
 
 @contextlib.asynccontextmanager
@@ -159,24 +178,38 @@ async def _trade(
         options.market,
         options.simulator_url,
         session.activity,
-        session.streams.journal.send_nowait,
+        await _ears(options, parts, session, store),
         session.on_quiet,
     ) as venue:
         starts = await _begin(options, store)
         started_at = venue.clock.now()
         await _remember(parts.watch, queries, started_at)
         await session.trade(venue)
-        session.check.compare_fills(venue.clock.now(), await store.fills_digest())
+        if not session.flattened:  # the simulator told its digest before
+            session.check.compare_fills(venue.clock.now(), await store.fills_digest())
         told = await venue.replay.facts() if venue.replay is not None else None
         span = (told.started_at if told is not None else started_at, venue.clock.now())
     facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
+    _say_what_is_open(facts)
     Console(stderr=True).print(f"written to {options.state / 'report' / 'report.html'}", style="dim", soft_wrap=True)
     if session.check.differences:
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
         return 1
     return 0
+
+
+async def _ears(options: RunOptions, parts: Parts, session: Session, store: Store) -> Ears:
+    """What the venue's edge tells, and to whom; a replay's time is its own, so that no silence outlives it."""
+    closed_until = await store.get_fact(CLOSED_UNTIL) if options.venue != REPLAY else None
+    return Ears(
+        report=session.streams.journal.send_nowait,
+        stand=session.streams.desk.send_nowait,
+        measured=parts.metrics.clock_measured,
+        remember=functools.partial(parts.store.set_fact, CLOSED_UNTIL),
+        closed_until=int(closed_until or 0),
+    )
 
 
 async def _remember(watch: HealthWatch, queries: Queries, now: int) -> None:
@@ -234,6 +267,14 @@ async def _facts(
         model=f"{loaded.description.checkpoint} ({loaded.description.licence})",
         market=options.market.describe() if options.venue == REPLAY else options.venue,
     )
+
+
+def _say_what_is_open(facts: RunFacts) -> None:
+    console = Console(stderr=True)
+    for position in facts.still_open:
+        quantity = position.open_quantity
+        held = f"open {quantity}, stop {position.stop_price}" if quantity > 0 else "its entry rests at the venue"
+        console.print(f"left: {position.symbol} {position.side} {held} ({position.position_id})", soft_wrap=True)
 
 
 def _load_model(options: RunOptions, settings: BotFile, variants: Sequence[Variant]) -> tuple[Loaded, Serving]:

@@ -32,6 +32,21 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     brackets: tuple[MarginBracket, ...] = ()  # by rising notional; asked of the account, so not there at first
 
 
+def off_list(symbol: str) -> Instrument:
+    """For a symbol that the venue lists no more: nothing can be sent there, and what is open has to be known."""
+    finest, nothing = Decimal("1E-8"), Decimal(0)
+    return Instrument(
+        symbol=symbol,
+        tick_size=finest,
+        step_size=finest,
+        min_quantity=finest,
+        max_quantity=nothing,
+        max_market_quantity=nothing,
+        min_notional=nothing,
+        trading=False,
+    )
+
+
 class InstrumentsChanged(msgspec.Struct, frozen=True):
     """What the venue trades now, of the symbols that the bot was started with; one that is not listed is not there."""
 

@@ -1,7 +1,7 @@
 """A venue by its name: replay, demo or live, each with its clock, its ports and what it costs to end it."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 
 import aiohttp
@@ -9,26 +9,35 @@ import anyio
 import msgspec
 
 from bot import logs
-from bot.clock import Clock, ReplayClock, SystemClock
+from bot.clock import SECOND_MS, Clock, ReplayClock, SystemClock
 from bot.config import BotFile, Secrets
-from bot.errors import OperatorError, VenueError, VenueUnavailable
-from bot.exchange.answers import RequestBudget
+from bot.errors import OperatorError
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import RequestBudget
+from bot.exchange.contract import ContractWatch
 from bot.exchange.lockstep import Lockstep, Tick
 from bot.exchange.port import MarketPort, TradingPort, UserPort
 from bot.exchange.rest import DEMO, MAINNET, Endpoints
 from bot.exchange.sockets import FrameCounter, open_binance
-from bot.messages import BotEvent
+from bot.exchange.timekeeper import Timekeeper
+from bot.messages import BotEvent, Severity, StandingOrder
 from bot.replay import Address, MarketOptions, simulator
 from bot.streams import Activity
 
 REPLAY = "replay"
 VENUES = (REPLAY, "demo", "live")
 SIMULATOR_SECRETS = Secrets("sim-key", "sim-secret")  # of the simulator on loopback, known to everybody
-CLOCK_PROBES = 5
-KEEP_TIME_SECONDS = 300
+LIMITS_LAG_MS = SECOND_MS  # before the clock is measured, ours may be a little ahead of the venue's
 
-Report = Callable[[BotEvent], None]
+
+class Ears(msgspec.Struct, frozen=True, kw_only=True):
+    """Who hears what a venue's edge says, and what an earlier process heard. Nothing here blocks but `remember`."""
+
+    report: Callable[[BotEvent], None]
+    stand: Callable[[StandingOrder], None]
+    measured: Callable[[int, int], None]  # the clock's offset and when it was measured, ms
+    remember: Callable[[int], Awaitable[None]]  # until when the venue wants no calls
+    closed_until: int = 0
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -58,6 +67,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     market: MarketPort
     user: UserPort
     trading: TradingPort
+    heard: Mapping[str, int] = {}  # how many messages of each market stream have come
     replay: Replay | None = None
 
 
@@ -69,12 +79,12 @@ async def open_venue(
     market: MarketOptions,
     simulator_url: str | None,
     activity: Activity,
-    report: Report,
+    ears: Ears,
     on_quiet: Callable[[Tick], None],
 ) -> AsyncIterator[Venue]:
     """Connect. OperatorError for an unknown name or missing keys, VenueUnavailable where nobody answers."""
     if name == REPLAY:
-        async with _open_replay(settings, symbols, market, simulator_url, activity, report, on_quiet) as venue:
+        async with _open_replay(settings, symbols, market, simulator_url, activity, ears, on_quiet) as venue:
             yield venue
         return
     if name not in VENUES:
@@ -83,15 +93,48 @@ async def open_venue(
     secrets = Secrets.from_environment()
     for secret in (secrets.api_key, secrets.api_secret):
         logs.protect(secret)
-    clock, budget = SystemClock(), RequestBudget()
-    async with open_binance(endpoints, secrets.api_key, clock, settings.exchange, budget, report) as (feed, user):
-        clock.offset_ms = await _clock_offset(feed, clock)
-        trading = BinanceTrading(secrets, endpoints.rest, clock, settings.exchange, budget)
+    clock, silence = SystemClock(), Silence(ears.remember)
+    budget = RequestBudget(ears.closed_until, silence.hear)
+    await _wait_for_the_end_of(ears.closed_until, clock, ears)
+    surprised = ContractWatch(clock, ears.report, ears.stand).surprised
+    ports = open_binance(endpoints, secrets.api_key, clock, settings.exchange, budget, ears.report, surprised)
+    async with ports as (feed, user):
+        keeper = Timekeeper(feed, clock, ears.report, ears.measured)
+        await keeper.begin()
+        trading = BinanceTrading(secrets, endpoints.rest, clock, settings.exchange, budget, surprised, keeper.resync)
         with contextlib.closing(trading):
             async with anyio.create_task_group() as group:
-                group.start_soon(keep_time, feed, clock)
-                yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading)
+                group.start_soon(keeper.run)
+                group.start_soon(silence.run)
+                yield Venue(name=name, clock=clock, market=feed, user=user, trading=trading, heard=feed.heard)
                 group.cancel_scope.cancel()
+
+
+class Silence:
+    """Remembers, beyond this process, until when the venue wants no calls."""
+
+    def __init__(self, remember: Callable[[int], Awaitable[None]]) -> None:
+        self._remember = remember
+        self._until = 0
+        self._heard = anyio.Event()
+
+    def hear(self, until: int) -> None:
+        self._until = until
+        self._heard.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._heard.wait()
+            self._heard = anyio.Event()
+            await self._remember(self._until)
+
+
+async def _wait_for_the_end_of(silence: int, clock: Clock, ears: Ears) -> None:
+    """A start is no reason to ask sooner."""
+    if clock.now() < silence:
+        detail = {"until": silence}
+        ears.report(BotEvent(at=clock.now(), name="venue_closed", severity=Severity.WARNING, detail={**detail}))
+        await clock.sleep_until(silence + LIMITS_LAG_MS)
 
 
 @contextlib.asynccontextmanager
@@ -101,11 +144,12 @@ async def _open_replay(
     market: MarketOptions,
     simulator_url: str | None,
     activity: Activity,
-    report: Report,
+    ears: Ears,
     on_quiet: Callable[[Tick], None],
 ) -> AsyncIterator[Venue]:
     wallet = Decimal(str(settings.account.starting_balance))
     clock, frames, budget = ReplayClock(), FrameCounter(), RequestBudget()
+    surprised = ContractWatch(clock, ears.report, ears.stand).surprised
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
         if simulator_url is None:
@@ -122,11 +166,12 @@ async def _open_replay(
                 clock,
                 settings.exchange,
                 budget,
-                report,
+                ears.report,
+                surprised,
                 lockstep=(frames, activity),
             )
         )
-        trading = BinanceTrading(SIMULATOR_SECRETS, address.rest_url, clock, settings.exchange, budget)
+        trading = BinanceTrading(SIMULATOR_SECRETS, address.rest_url, clock, settings.exchange, budget, surprised)
         stack.enter_context(contextlib.closing(trading))
         replay = Replay(lockstep, address, session)
         yield Venue(name=REPLAY, clock=clock, market=feed, user=user, trading=trading, replay=replay)
@@ -146,26 +191,3 @@ async def _address_of(session: aiohttp.ClientSession, url: str) -> Address:
 
 def _endpoints(own: Endpoints, settings: BotFile) -> Endpoints:
     return Endpoints(settings.exchange.rest_url or own.rest, settings.exchange.stream_url or own.streams)
-
-
-async def keep_time(market: MarketPort, clock: SystemClock) -> None:
-    """Measure the offset anew every few minutes: a clock that was set, or drifts, ends in -1021 for every order."""
-    while True:
-        await anyio.sleep(KEEP_TIME_SECONDS)
-        with contextlib.suppress(VenueError):  # measured again next time
-            clock.offset_ms = await _clock_offset(market, clock)
-
-
-async def _clock_offset(market: MarketPort, clock: SystemClock) -> int:
-    """Milliseconds to add to our clock for the venue's; the probe with the shortest way there and back counts."""
-    best: tuple[int, int] | None = None
-    for _ in range(CLOCK_PROBES):
-        before = clock.now()
-        there = await market.server_time()
-        trip = clock.now() - before
-        if best is None or trip < best[0]:
-            best = (trip, there - before - trip // 2)
-        await anyio.sleep(0.05)
-    if best is None:
-        raise VenueUnavailable("the venue does not tell its time")
-    return best[1]

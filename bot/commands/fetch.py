@@ -14,7 +14,7 @@ from bot.commands.output import Grid, configure_logs, console, parse_day, print_
 from bot.commands.progress import Show, progress
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
-from bot.exchange.answers import RequestBudget
+from bot.exchange.budget import RequestBudget
 from bot.exchange.public import PublicHistory
 from bot.exchange.rest import DEMO, MAINNET
 from bot.history.bars import BarFiles

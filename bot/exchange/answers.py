@@ -6,6 +6,7 @@ bodies that Binance documents as failures, and what was provably never sent.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +23,10 @@ INTERNAL_FAILURE = -1001
 THROTTLED = -1008
 OUTCOME_UNKNOWN = (-1000, -1006, -1007)
 CLOCK_IS_OFF = (-1021, -5028)  # our timestamp's fault and not the order's: done is nothing, and it may be sent again
+# Refusals of a request's form: the rules are others than those that we were written by, or our grid is old.
+OTHER_RULES = frozenset(
+    {-1101, -1102, -1104, -1105, -1106, -1111, -1115, -1116, -1117, -1128, -1136} | {-4014, -4023, -4061, -4120, -4161}
+)
 NO_SUCH_OPEN_ORDER = -2011
 NO_SUCH_ORDER = -2013
 DUPLICATE_CLIENT_ID = -4116
@@ -42,6 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after: str | None = None  # the header, seconds
+    counts: tuple[tuple[str, str], ...] = ()  # the headers X-MBX-..., which say what was spent
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
@@ -54,51 +60,24 @@ class Ask(msgspec.Struct, frozen=True):
 
     write: bool
     spared: bool = False  # cancels and reduce-only orders, which -1008 does not throttle: there it is no clear word
+    protective: bool = False  # may use what the budget keeps back
 
 
 READ = Ask(write=False)
+LOOK = Ask(write=False, protective=True)  # what settles an order, and what says whether a position is covered
 WRITE = Ask(write=True)
-SPARED_WRITE = Ask(write=True, spared=True)
+SPARED_WRITE = Ask(write=True, spared=True, protective=True)
 
 
-class RequestBudget:
-    """What the venue said of our request rate; shared by all clients behind one IP address."""
-
-    def __init__(self) -> None:
-        self.used_weight_1m = 0
-        self.order_count_10s = 0
-        self.order_count_1m = 0
-        self._closed_until = 0
-
-    def note(self, header: str, value: str) -> None:
-        """Take in one response header, if it is one of ours and says a number."""
-        if not _COUNT.fullmatch(value):
-            return
-        match header.lower():
-            case "x-mbx-used-weight-1m":
-                self.used_weight_1m = int(value)
-            case "x-mbx-order-count-10s":
-                self.order_count_10s = int(value)
-            case "x-mbx-order-count-1m":
-                self.order_count_1m = int(value)
-
-    def close(self, until: int) -> None:
-        self._closed_until = max(self._closed_until, until)
-
-    def check(self, now: int) -> None:
-        """Raise VenueUnavailable while the venue wants no requests: asking on is what turns a 429 into a ban."""
-        if now < self._closed_until:
-            raise VenueUnavailable("the venue asked for silence", retry_at=self._closed_until)
+def counts_of(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in headers.items() if name.lower().startswith("x-mbx-"))
 
 
 def read_answer(answer: Answer | NoAnswer, kind: type[T], ask: Ask, now: int) -> T:
-    """The answer's payload, or the error that it means."""
+    """The answer's payload, or the error that it means; VenueDisagrees for a success that cannot be read."""
     if isinstance(answer, NoAnswer) or answer.status >= 300:
         raise fault(answer, ask, now)
-    try:
-        return decode(answer.body, kind)
-    except VenueDisagrees as unreadable:
-        raise unclear(str(unreadable), ask) from unreadable
+    return decode(answer.body, kind)
 
 
 def fault(answer: Answer | NoAnswer, ask: Ask, now: int) -> VenueError:
@@ -110,9 +89,9 @@ def fault(answer: Answer | NoAnswer, ask: Ask, now: int) -> VenueError:
     if answer.status in (418, 429) or code == TOO_MANY_REQUESTS:
         return VenueUnavailable(words, retry_at=_retry_at(answer, message, now))
     if code == TOO_MANY_ORDERS:
-        return VenueUnavailable(words, retry_at=now + 10 * SECOND_MS)
+        return VenueUnavailable(words, retry_at=now + 10 * SECOND_MS, code=code)
     if code in CLOCK_IS_OFF or code == THROTTLED and not ask.spared:
-        return VenueUnavailable(words)
+        return VenueUnavailable(words, code=code)
     if answer.status == 503 and (code == INTERNAL_FAILURE or message in _FAILED_TEXTS):
         return VenueUnavailable(words)
     if answer.status in _REFUSALS and code not in (*OUTCOME_UNKNOWN, INTERNAL_FAILURE, THROTTLED):

@@ -12,7 +12,7 @@ A request that has been handed to a worker thread is always awaited, even when i
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -32,13 +32,15 @@ from bot.config import ExchangeTable, Secrets
 from bot.errors import OperatorError, OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
 from bot.exchange import account_wire, answers, wire
 from bot.exchange.account_wire import AccountInformation
-from bot.exchange.answers import READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer, RequestBudget
+from bot.exchange.answers import LOOK, READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer
+from bot.exchange.budget import COSTS, RequestBudget
+from bot.exchange.contract import Surprise, hear, unheard
+from bot.exchange.order_parameters import algo_parameters, order_parameters
 from bot.venue import (
     Book,
     Fill,
     FundingPaid,
     MarginBracket,
-    OrderKind,
     OrderReport,
     OrderRequest,
     Transfer,
@@ -74,11 +76,26 @@ def _timestamp() -> int:
 binance_common.utils.get_timestamp = _timestamp
 
 
+async def _no_resync() -> bool:
+    return False
+
+
 class BinanceTrading:
-    """TradingPort. `budget` is shared with whoever else asks this venue from this machine."""
+    """TradingPort. `budget` is shared with whoever else asks this venue from this machine.
+
+    `resync` sets `clock` anew by the venue's and says whether it could: it is called when the venue refuses a call for
+    its timestamp, which is then signed again once, the same in all else.
+    """
 
     def __init__(
-        self, secrets: Secrets, rest_url: str, clock: Clock, table: ExchangeTable, budget: RequestBudget
+        self,
+        secrets: Secrets,
+        rest_url: str,
+        clock: Clock,
+        table: ExchangeTable,
+        budget: RequestBudget,
+        surprised: Surprise = unheard,
+        resync: Callable[[], Awaitable[bool]] = _no_resync,
     ) -> None:
         configuration = ConfigurationRestAPI(
             api_key=secrets.api_key,
@@ -94,6 +111,8 @@ class BinanceTrading:
         self._clock = clock
         self._window = {"recv_window": table.recv_window_ms}
         self._budget = budget
+        self._surprised = surprised
+        self._resync = resync
         self._order_threads = anyio.CapacityLimiter(ORDER_THREADS)
         self._account_threads = anyio.CapacityLimiter(ACCOUNT_THREADS)
 
@@ -106,10 +125,10 @@ class BinanceTrading:
         try:
             if request.kind.book is Book.ALGO:
                 return await self._ask(
-                    ask, wire.AlgoAnswer.report, wire.AlgoAnswer, self._api.new_algo_order, **_algo_parameters(request)
+                    ask, wire.AlgoAnswer.report, wire.AlgoAnswer, self._api.new_algo_order, **algo_parameters(request)
                 )
             return await self._ask(
-                ask, wire.OrderAnswer.report, wire.OrderAnswer, self._api.new_order, **_order_parameters(request)
+                ask, wire.OrderAnswer.report, wire.OrderAnswer, self._api.new_order, **order_parameters(request)
             )
         except VenueRejected as refusal:
             if refusal.code != answers.DUPLICATE_CLIENT_ID:
@@ -143,14 +162,14 @@ class BinanceTrading:
         try:
             if book is Book.ALGO:
                 return await self._ask(
-                    READ,
+                    LOOK,
                     wire.AlgoAnswer.report,
                     wire.AlgoAnswer,
                     self._api.query_algo_order,
                     client_algo_id=client_id,
                 )
             return await self._ask(
-                READ,
+                LOOK,
                 wire.OrderAnswer.report,
                 wire.OrderAnswer,
                 self._api.query_order,
@@ -173,12 +192,12 @@ class BinanceTrading:
         return report
 
     async def open_orders(self) -> Sequence[OrderReport]:
-        regular = await self._ask(READ, _reports, list[wire.OrderAnswer], self._api.current_all_open_orders)
-        algo = await self._ask(READ, wire.open_algo_orders, msgspec.Raw, self._api.current_all_algo_open_orders)
+        regular = await self._ask(LOOK, _reports, list[wire.OrderAnswer], self._api.current_all_open_orders)
+        algo = await self._ask(LOOK, wire.open_algo_orders, msgspec.Raw, self._api.current_all_algo_open_orders)
         return [*regular, *algo]
 
     async def positions(self) -> Sequence[VenuePosition]:
-        rows = await self._ask(READ, _positions, list[wire.PositionRisk], self._api.position_information_v3)
+        rows = await self._ask(LOOK, _positions, list[wire.PositionRisk], self._api.position_information_v3)
         return [position for position in rows if position.quantity != 0]
 
     async def fills(self, symbol: str, from_trade_id: int) -> Sequence[Fill]:
@@ -239,29 +258,52 @@ class BinanceTrading:
     async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
         return await self._ask(READ, _brackets, list[wire.LeverageBrackets], self._api.notional_and_leverage_brackets)
 
+    async def set_countdown(self, symbol: str, ms: int) -> None:
+        await self._ask(
+            WRITE, _itself, msgspec.Raw, self._api.auto_cancel_all_open_orders, symbol=symbol, countdown_time=ms
+        )
+
     async def check_account(self) -> None:
-        account = await self._ask(READ, _itself, wire.AccountConfig, self._api.futures_account_configuration)
-        if account.dual_side_position:
-            raise OperatorError("account: hedge mode is on; the bot trades in one-way mode only")
-        if account.multi_assets_margin:
-            raise OperatorError("account: multi-assets mode is on; the bot trades in single-asset mode only")
-        if not account.can_trade:
-            raise OperatorError("account: the venue does not allow this account to trade")
+        method = self._api.futures_account_configuration
+        fault = await self._ask(READ, wire.AccountConfig.fault, wire.AccountConfig, method)
+        if fault:
+            raise OperatorError(f"account: {fault}")
 
     async def _ask(
         self, ask: Ask, translate: Callable[[Any], T], kind: Any, method: Callable[..., object], **parameters: object
     ) -> T:
-        """Call `method` of the SDK in a worker thread; its answer as `kind`, translated, or the error that it means."""
-        self._budget.check(self._clock.now())
+        """Call `method` of the SDK; its answer as `kind`, translated, or the error that it means."""
         send = functools.partial(method, **parameters, **self._window)
+        name: str = method.__name__
+        try:
+            return await self._ask_once(ask, translate, kind, name, send)
+        except VenueUnavailable as unavailable:
+            if unavailable.code not in answers.CLOCK_IS_OFF or not await self._resync():
+                raise
+        return await self._ask_once(ask, translate, kind, name, send)
+
+    async def _ask_once(
+        self, ask: Ask, translate: Callable[[Any], T], kind: Any, name: str, send: Callable[[], object]
+    ) -> T:
+        self._budget.spend(self._clock.now(), COSTS[name], protective=ask.protective)
         threads = self._order_threads if ask.write else self._account_threads
         answer = await anyio.to_thread.run_sync(self._exchange, send, limiter=threads)
+        now = self._clock.now()
+        if isinstance(answer, Answer):
+            self._budget.note(answer.counts, now)
         try:
-            return translate(answers.read_answer(answer, kind, ask, self._clock.now()))
+            return translate(answers.read_answer(answer, kind, ask, now))
         except VenueDisagrees as unreadable:
+            hear(self._surprised, name, unreadable)
             raise answers.unclear(str(unreadable), ask) from unreadable
+        except VenueRejected as refusal:
+            if refusal.code in answers.OTHER_RULES:
+                self._surprised(name, str(refusal))
+            raise
         except VenueUnavailable as unavailable:
-            if unavailable.retry_at is not None:
+            if unavailable.code == answers.TOO_MANY_ORDERS:
+                self._budget.out_of_orders(now)
+            elif unavailable.retry_at is not None:
                 self._budget.close(unavailable.retry_at)
             raise
 
@@ -287,10 +329,9 @@ class BinanceTrading:
         """Response hook: the whole body is read here, so that a torn one counts as no answer."""
         call = _call.get()
         body = response.content
-        for header, value in response.headers.items():
-            self._budget.note(header, value)
         if call is not None:
-            call.answer = Answer(response.status_code, body, response.headers.get("Retry-After"))
+            counts = answers.counts_of(response.headers)
+            call.answer = Answer(response.status_code, body, response.headers.get("Retry-After"), counts)
 
 
 def _was_never_sent(cause: BaseException | None) -> bool:
@@ -301,39 +342,6 @@ def _was_never_sent(cause: BaseException | None) -> bool:
         return False
     reason = getattr(cause.args[0], "reason", None)  # urllib3's MaxRetryError inside requests' error
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
-
-
-def _order_parameters(request: OrderRequest) -> dict[str, str]:
-    parameters = _common_parameters(request) | {
-        "new_client_order_id": request.client_id,
-        "new_order_resp_type": "RESULT",
-    }
-    if request.kind is OrderKind.LIMIT:
-        if request.price is None:
-            raise ValueError(f"{request.client_id}: a limit order needs a price")
-        parameters["time_in_force"] = "GTX" if request.post_only else "GTC"
-        parameters["price"] = format(request.price, "f")
-    return parameters
-
-
-def _algo_parameters(request: OrderRequest) -> dict[str, str]:
-    if request.trigger_price is None:
-        raise ValueError(f"{request.client_id}: a conditional order needs a trigger price")
-    return _common_parameters(request) | {
-        "algo_type": "CONDITIONAL",
-        "client_algo_id": request.client_id,
-        "trigger_price": format(request.trigger_price, "f"),
-        "working_type": "CONTRACT_PRICE",
-    }
-
-
-def _common_parameters(request: OrderRequest) -> dict[str, str]:
-    return {
-        "symbol": request.symbol,
-        "side": "BUY" if request.buy else "SELL",
-        "type": request.kind.value,
-        "quantity": format(request.quantity, "f"),
-    } | ({"reduce_only": "true"} if request.reduce_only else {})
 
 
 def _itself(payload: T) -> T:

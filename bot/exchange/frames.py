@@ -1,7 +1,7 @@
 """Text frames of the market and the user streams, and the events that each of them means.
 
-A frame comes bare or in the envelope {"stream": ..., "data": ...}. An event type that the bot does not read is Skipped;
-one that it reads and cannot understand is VenueDisagrees.
+A frame comes bare or in the envelope {"stream": ..., "data": ...}. An event type that the bot does not read is Skipped,
+one of the account that no document names is Unknown, and one that it reads and cannot understand is VenueDisagrees.
 """
 
 from decimal import Decimal
@@ -29,8 +29,32 @@ class Skipped(msgspec.Struct, frozen=True):
     event: str
 
 
+class Unknown(msgspec.Struct, frozen=True):
+    """Something of the account that we have no rule for."""
+
+    found: str
+
+
+class MarginCall(msgspec.Struct, frozen=True):
+    symbols: tuple[str, ...]
+
+
 class ListenKeyExpired(msgspec.Struct, frozen=True):
     at: int
+
+
+UserFrame = UserEvent | ListenKeyExpired | Skipped | Unknown | MarginCall
+
+# Documented, and without a meaning for us: what they tell is told by the events that are read, or is not ours.
+UNREAD = frozenset(
+    {
+        "TRADE_LITE",
+        "CONDITIONAL_ORDER_TRIGGER_REJECT",
+        "STRATEGY_UPDATE",
+        "GRID_UPDATE",
+        "serverShutdown",  # the socket is closed by the venue before long
+    }
+)
 
 
 class _Envelope(Payload, frozen=True):
@@ -184,6 +208,22 @@ class _AccountEvent(Payload, frozen=True, kw_only=True):
     change: _AccountChange = field(name="a")
 
 
+class _Mode(Payload, frozen=True, kw_only=True):
+    multi_assets: bool = field(name="j")
+
+
+class _ConfigEvent(Payload, frozen=True, kw_only=True):
+    mode: _Mode | None = field(name="ai", default=None)  # else one symbol's leverage has changed
+
+
+class _MarginPosition(Payload, frozen=True, kw_only=True):
+    symbol: str = field(name="s")
+
+
+class _MarginEvent(Payload, frozen=True, kw_only=True):
+    positions: list[_MarginPosition] = field(name="p")
+
+
 class _ExpiredEvent(Payload, frozen=True, kw_only=True):
     at: Ms = field(name="E")
 
@@ -202,7 +242,7 @@ def read_market_frame(frame: bytes | str) -> tuple[MarketEvent | Acknowledged | 
             return (Skipped(other),)
 
 
-def read_user_frame(frame: bytes | str) -> tuple[UserEvent | ListenKeyExpired | Skipped, ...]:
+def read_user_frame(frame: bytes | str) -> tuple[UserFrame, ...]:
     """The events of one frame of a /private socket: an execution gives the fill first, so that the report counts it."""
     envelope, payload = _open(frame)
     match envelope.event:
@@ -215,12 +255,21 @@ def read_user_frame(frame: bytes | str) -> tuple[UserEvent | ListenKeyExpired | 
             if account.change.cause == "FUNDING_FEE":
                 return (FundingDue(account.at),)
             return (Skipped(f"ACCOUNT_UPDATE {account.change.cause}"),)
+        case "ACCOUNT_CONFIG_UPDATE":
+            mode = decode(payload, _ConfigEvent).mode
+            return (Skipped("ACCOUNT_CONFIG_UPDATE") if mode is None else Unknown(f"multi-assets mode is {_on(mode)}"),)
+        case "MARGIN_CALL":
+            return (MarginCall(tuple(row.symbol for row in decode(payload, _MarginEvent).positions)),)
         case "listenKeyExpired":
             return (ListenKeyExpired(decode(payload, _ExpiredEvent).at),)
         case None:
             raise VenueDisagrees("a user frame without an event type")
         case other:
-            return (Skipped(other),)
+            return (Skipped(other) if other in UNREAD else Unknown(f"event type {other!r}"),)
+
+
+def _on(mode: _Mode) -> str:
+    return "on" if mode.multi_assets else "off"
 
 
 def _open(frame: bytes | str) -> tuple[_Envelope, bytes | str | msgspec.Raw]:

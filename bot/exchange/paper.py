@@ -41,13 +41,24 @@ class PaperTrading:
 
     def __init__(self, engine: Engine, publish: Callable[[UserEvent], None]) -> None:
         self.engine = engine
+        self.countdowns: dict[str, int] = {}  # by symbol, when its regular orders are cancelled
+        self.countdown_takes_stops = False  # what the real venue does with conditional orders is not documented
         self._publish = publish
 
     def flush(self) -> None:
         """Publish what the engine has done; also after its prices were moved."""
+        self.end_countdowns()
         for event in self.engine.take_events():
             for told in user_events(event):
                 self._publish(told)
+
+    def end_countdowns(self) -> None:
+        """Cancel where nobody was heard of in time."""
+        for symbol in [symbol for symbol, at in self.countdowns.items() if at <= self.engine.now]:
+            del self.countdowns[symbol]
+            self.engine.cancel_all(symbol)
+            if self.countdown_takes_stops:
+                self.engine.cancel_all_algos(symbol)
 
     async def place(self, request: OrderRequest) -> OrderReport:
         await anyio.lowlevel.checkpoint()
@@ -128,6 +139,12 @@ class PaperTrading:
             self.engine.set_leverage(symbol, leverage)
         except Rejection as rejection:
             raise VenueRejected(rejection.code, rejection.message) from None
+
+    async def set_countdown(self, symbol: str, ms: int) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.countdowns.pop(symbol, None)
+        if ms:
+            self.countdowns[symbol] = self.engine.now + ms
 
     async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
         await anyio.lowlevel.checkpoint()

@@ -41,5 +41,6 @@ def decode(raw: bytes | str | msgspec.Raw, kind: type[T]) -> T:
     try:
         decoded: T = _decoder(wanted).decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}") from None
+        legible = isinstance(error, msgspec.ValidationError)
+        raise VenueDisagrees(f"{getattr(kind, '__name__', kind)}: {error}", legible=legible) from None
     return decoded

@@ -65,6 +65,10 @@ class TradingPort(Protocol):
 
     async def set_leverage(self, symbol: str, leverage: int) -> None: ...
 
+    async def set_countdown(self, symbol: str, ms: int) -> None:
+        """Have the symbol's regular orders cancelled in so many ms, unless it is set anew before; 0 takes it back."""
+        ...
+
     async def margin_brackets(self) -> dict[str, tuple[MarginBracket, ...]]:
         """What maintenance margin and leverage the account gets on each symbol, by rising notional."""
         ...

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import polars as pl
 
-from bot.clock import MINUTE_MS
 from bot.exchange import wire
+from bot.exchange.budget import Cost, cost_of_klines
+from bot.exchange.budget import Kind as Limit
 from bot.exchange.payload import Payload
 from bot.exchange.rest import PAGE_BARS, Rest
 from bot.history import bars, funding
@@ -23,21 +24,19 @@ class FundingRow(Payload, frozen=True, kw_only=True):
 class PublicHistory(Rest):
     """Every call raises VenueRejected or VenueUnavailable, no other venue error. Nothing is judged here."""
 
-    _heard_at = 0
-
     async def bars_page(self, symbol: str, interval_ms: int, kind: Kind, start: int, end: int) -> pl.DataFrame:
         """The first bars with start <= open_time < end, at most `PAGE_BARS`, the open one too."""
         rows = await self._ask(
             "GET",
             PATHS[kind],
             list[wire.KlineRow],
+            cost_of_klines(PAGE_BARS),
             symbol=symbol,
             interval=INTERVAL_NAME[interval_ms],
             startTime=str(start),
             endTime=str(end - 1),
             limit=str(PAGE_BARS),
         )
-        self._heard_at = self._clock.now()
         schema = bars.SCHEMA if kind == "bars" else bars.MARK_SCHEMA
         columns = {name: [float(getattr(row, name)) for row in rows] for name in schema if name != "open_time"}
         return pl.DataFrame({"open_time": [row.open_time for row in rows], **columns}, schema=schema)
@@ -48,6 +47,7 @@ class PublicHistory(Rest):
             "GET",
             "/fapi/v1/fundingRate",
             list[FundingRow],
+            Cost(),
             symbol=symbol,
             startTime=str(start),
             endTime=str(end - 1),
@@ -60,5 +60,5 @@ class PublicHistory(Rest):
         return pl.DataFrame(columns, schema=funding.SCHEMA)
 
     def used_weight(self, now: int) -> int:
-        """What this minute's requests from our address have weighed, everybody's, as the venue last said."""
-        return self._budget.used_weight_1m if self._heard_at // MINUTE_MS == now // MINUTE_MS else 0
+        """What this minute's requests from our address have weighed, everybody's, as far as we know."""
+        return self._budget.windows[Limit.WEIGHT_1M].spent(now)

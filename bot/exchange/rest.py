@@ -9,7 +9,9 @@ import msgspec
 from bot.clock import Clock
 from bot.errors import VenueDisagrees, VenueUnavailable
 from bot.exchange import wire
-from bot.exchange.answers import READ, Answer, NoAnswer, RequestBudget, read_answer
+from bot.exchange.answers import READ, Answer, NoAnswer, counts_of, read_answer
+from bot.exchange.budget import COSTS, Cost, RequestBudget, cost_of_klines, limits_of
+from bot.exchange.contract import Surprise, hear, unheard
 from bot.messages import Bar, BotEvent, Severity
 from bot.venue import Instrument
 
@@ -38,21 +40,25 @@ class Rest:
         clock: Clock,
         budget: RequestBudget,
         report: Callable[[BotEvent], None],
+        surprised: Surprise = unheard,
     ) -> None:
         self._session = session
         self._url = url
         self._clock = clock
         self._budget = budget
         self._report = report
+        self._surprised = surprised
 
     async def server_time(self) -> int:
         return (await self._ask("GET", "/fapi/v1/time", wire.ServerTime)).server_time
 
     async def instruments(self) -> dict[str, Instrument]:
         raw = await self._ask("GET", "/fapi/v1/exchangeInfo", msgspec.Raw)
+        self._budget.adopt(limits_of(bytes(raw)))
         try:
             sound, faults = wire.instruments(bytes(raw))
         except VenueDisagrees as unreadable:
+            hear(self._surprised, "/fapi/v1/exchangeInfo", unreadable)
             raise VenueUnavailable(str(unreadable)) from unreadable
         if faults:
             self._report(
@@ -73,6 +79,7 @@ class Rest:
                 "GET",
                 "/fapi/v1/klines",
                 list[wire.KlineRow],
+                cost_of_klines(limit),
                 symbol=symbol,
                 interval=wire.INTERVAL_NAME[interval_ms],
                 startTime=str(start),
@@ -102,12 +109,18 @@ class Rest:
     async def keep_listen_key(self) -> None:
         await self._ask("PUT", "/fapi/v1/listenKey", msgspec.Raw)
 
-    async def _ask(self, method: str, path: str, kind: type[T], **parameters: str) -> T:
-        self._budget.check(self._clock.now())
+    async def _ask(self, method: str, path: str, kind: type[T], cost: Cost | None = None, **parameters: str) -> T:
+        self._budget.spend(self._clock.now(), cost or COSTS[path])
         answer = await self._exchange(method, path, parameters)
+        now = self._clock.now()
+        if isinstance(answer, Answer):
+            self._budget.note(answer.counts, now)
         try:
             # the listen key's calls may be repeated freely, so that theirs are no writes either
-            return read_answer(answer, kind, READ, self._clock.now())
+            return read_answer(answer, kind, READ, now)
+        except VenueDisagrees as unreadable:
+            hear(self._surprised, path, unreadable)
+            raise VenueUnavailable(str(unreadable)) from unreadable
         except VenueUnavailable as unavailable:
             if unavailable.retry_at is not None:
                 self._budget.close(unavailable.retry_at)
@@ -121,6 +134,4 @@ class Rest:
             return NoAnswer(f"{path}: {type(error).__name__}", sent=False)
         except (aiohttp.ClientError, TimeoutError) as error:
             return NoAnswer(f"{path}: {type(error).__name__}", sent=True)
-        for header, value in response.headers.items():
-            self._budget.note(header, value)
-        return Answer(response.status, body, response.headers.get("Retry-After"))
+        return Answer(response.status, body, response.headers.get("Retry-After"), counts_of(response.headers))

@@ -19,13 +19,23 @@ from anyio.abc import TaskStatus
 from bot.clock import MINUTE_MS, Clock
 from bot.config import ExchangeTable
 from bot.errors import OperatorError, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.answers import RequestBudget
 from bot.exchange.back_off import BackOff
-from bot.exchange.frames import Acknowledged, ListenKeyExpired, Skipped, read_market_frame, read_user_frame
+from bot.exchange.budget import RequestBudget
+from bot.exchange.contract import Surprise, hear, unheard
+from bot.exchange.frames import (
+    Acknowledged,
+    ListenKeyExpired,
+    MarginCall,
+    Skipped,
+    Unknown,
+    UserFrame,
+    read_market_frame,
+    read_user_frame,
+)
 from bot.exchange.port import MarketEvent
 from bot.exchange.rest import Endpoints, Rest
 from bot.exchange.wire import INTERVAL_NAME
-from bot.messages import Bar, BotEvent, PriceChanged, Severity
+from bot.messages import Bar, BotEvent, MarkChanged, PriceChanged, Severity
 from bot.streams import Activity
 from bot.venue import Instrument, UserEvent, UserStreamLost, UserStreamUp
 
@@ -34,7 +44,8 @@ STREAMS_PER_REQUEST = 200
 SECONDS_PER_REQUEST = 0.15  # the venue cuts off who sends more than 10 messages a second
 KEEP_KEY_MS = 30 * MINUTE_MS
 KEY_LIFE_MS = 60 * MINUTE_MS
-USER_EVENTS = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/ALGO_UPDATE"
+_STREAM_OF = {PriceChanged: ("kline",), MarkChanged: ("markPrice",)}
+USER_EVENTS = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/ALGO_UPDATE/ACCOUNT_CONFIG_UPDATE/MARGIN_CALL"
 
 
 class FrameCounter:
@@ -144,6 +155,7 @@ class BinanceMarket:
         self, rest: Rest, connector: Connector, clock: Clock, activity: Activity, report: Callable[[BotEvent], None]
     ) -> None:
         self.skipped: Counter[str] = Counter()  # event types that were not read
+        self.heard = Counter({"kline": 0, "markPrice": 0})  # data of each stream, of all symbols
         self._rest = rest
         self._connector = connector
         self._clock = clock
@@ -171,6 +183,7 @@ class BinanceMarket:
             while True:
                 frame = await self._connector.receive(socket, watched=True)
                 for event in self._read(frame):
+                    self.heard.update(_STREAM_OF.get(type(event), ()))
                     if isinstance(event, Acknowledged):
                         unanswered.discard(event.request_id)
                     elif isinstance(event, Skipped):
@@ -200,7 +213,13 @@ class BinanceUser:
     """UserPort. A lost connection, an expired key and an unreadable frame all mean: connect anew and say so."""
 
     def __init__(
-        self, rest: Rest, connector: Connector, clock: Clock, activity: Activity, report: Callable[[BotEvent], None]
+        self,
+        rest: Rest,
+        connector: Connector,
+        clock: Clock,
+        activity: Activity,
+        report: Callable[[BotEvent], None],
+        surprised: Surprise = unheard,
     ) -> None:
         self.skipped: Counter[str] = Counter()
         self._rest = rest
@@ -209,6 +228,7 @@ class BinanceUser:
         self._activity = activity
         self._link = Link(activity)
         self._report = report
+        self._surprised = surprised
         self._key_kept_at = 0
 
     async def user_events(self) -> AsyncGenerator[UserEvent, None]:
@@ -248,15 +268,23 @@ class BinanceUser:
                     raise VenueUnavailable("the listen key has expired")
                 if isinstance(event, Skipped):
                     self.skipped[event.event] += 1
+                elif isinstance(event, Unknown):
+                    self._surprised("user stream", event.found)
+                elif isinstance(event, MarginCall):
+                    self._tell("margin_call", symbols=event.symbols)
                 else:
                     yield event
 
-    def _read(self, frame: str) -> tuple[UserEvent | ListenKeyExpired | Skipped, ...]:
+    def _read(self, frame: str) -> tuple[UserFrame, ...]:
         try:
             return read_user_frame(frame)
         except VenueDisagrees as unreadable:
             self._report(_unreadable(self._clock.now(), "user", str(unreadable)))
+            hear(self._surprised, "user stream", unreadable)
             raise
+
+    def _tell(self, name: str, **detail: object) -> None:
+        self._report(BotEvent(at=self._clock.now(), name=name, severity=Severity.ERROR, detail=detail))
 
     async def _next_frame(self, socket: aiohttp.ClientWebSocketResponse, *, count_last: bool) -> str:
         """The next frame; the listen key is kept alive while it is waited for.
@@ -313,6 +341,7 @@ async def open_binance(
     table: ExchangeTable,
     budget: RequestBudget,
     report: Callable[[BotEvent], None],
+    surprised: Surprise = unheard,
     *,
     lockstep: tuple[FrameCounter, Activity] | None = None,
 ) -> AsyncIterator[tuple[BinanceMarket, BinanceUser]]:
@@ -325,11 +354,11 @@ async def open_binance(
     timeout = aiohttp.ClientTimeout(total=table.timeout_ms / 1_000)
     headers = {"X-MBX-APIKEY": api_key}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers, trust_env=False) as session:
-        rest = Rest(session, endpoints.rest, clock, budget, report)
+        rest = Rest(session, endpoints.rest, clock, budget, report, surprised)
         connector = Connector(session, endpoints.streams, silence_seconds, frames)
         yield (
             BinanceMarket(rest, connector, clock, activity, report),
-            BinanceUser(rest, connector, clock, activity, report),
+            BinanceUser(rest, connector, clock, activity, report, surprised),
         )
 
 

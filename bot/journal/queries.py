@@ -60,6 +60,17 @@ class PendingReturn(msgspec.Struct, frozen=True):
     bar_close_at: int
 
 
+class Predicted(msgspec.Struct, frozen=True, kw_only=True):
+    """What one checkpoint said of one bar, and what came, once that is known."""
+
+    tier: str
+    checkpoint: str
+    symbol: str
+    bar_close_at: int
+    predicted_return: float
+    actual_return: float | None
+
+
 class _RecentRow(msgspec.Struct, frozen=True):
     """One variant on one symbol."""
 
@@ -120,6 +131,13 @@ WHERE cycle_at >= coalesce($1::timestamptz, (SELECT max(cycle_at) FROM bot.signa
     AND ($1 IS NULL OR cycle_at <= $1)
 ORDER BY cycle_at, variant, symbol
 """
+_PREDICTED = """
+SELECT DISTINCT ON (tier, checkpoint, symbol, bar_close_at)
+    tier, checkpoint, symbol, bar_close_at, predicted_return, actual_return FROM bot.signal_log
+WHERE predicted_return IS NOT NULL AND checkpoint IS NOT NULL AND bar_close_at IS NOT NULL
+    AND ($1::timestamptz IS NULL OR bar_close_at >= $1) AND ($2::timestamptz IS NULL OR bar_close_at < $2)
+ORDER BY tier, checkpoint, symbol, bar_close_at, cycle_at DESC
+"""
 _NAMED = "SELECT * FROM bot.bot_events WHERE name = ANY($1::text[]) AND at >= $2 ORDER BY id"
 _CLOSED = "SELECT * FROM bot.positions WHERE status = 'closed' AND filled > 0 ORDER BY closed_at, position_id"
 _RECENT = """
@@ -170,6 +188,10 @@ class Queries:
         Of each row only the columns up to `threshold` that a forecast's health is judged on, and the decision.
         """
         return await self._rows(Signal, _SAID, until, float(span_ms))
+
+    async def predicted(self, since: int | None, until: int | None) -> list[Predicted]:
+        """Every forecast once, by tier, checkpoint, symbol and bar, whichever variants and cycles used it."""
+        return await self._rows(Predicted, _PREDICTED, since, until)
 
     async def positions(
         self,

@@ -79,6 +79,13 @@ ON CONFLICT (day) DO UPDATE SET signals = excluded.signals, entries = excluded.e
 """
 
 
+# A batch is one transaction; of one that is there already nothing is written again.
+_NUMBER = """
+INSERT INTO bot.journal_batches AS stored (number) VALUES ($1)
+ON CONFLICT (single) DO UPDATE SET number = excluded.number WHERE stored.number < excluded.number RETURNING number
+"""
+
+
 class Records:
     """Writes what the journal's inbox brings."""
 
@@ -90,15 +97,29 @@ class Records:
 
         A signal whose id is there stays as it is; an outcome changes only what it brings; a return fills only gaps.
         """
-        missing: list[str] = []
         async with self._pool.acquire() as connection, connection.transaction():
-            for _, run in itertools.groupby(entries, type):
-                missing += await _write_run(connection, list(run))
-        return missing
+            return await _write_all(connection, entries)
+
+    async def write_once(self, number: int, entries: Sequence[JournalEntry]) -> list[str]:
+        """As `write`, for the batch `number`; numbers rise, and a batch that is there already is left alone."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(_NUMBER, number) is None:
+                return []
+            return await _write_all(connection, entries)
+
+    async def last_batch(self) -> int:
+        return int(await self._pool.fetchval("SELECT number FROM bot.journal_batches") or 0)
 
     async def write_days(self, through: int) -> None:
         """Bring bot.daily_log up to the UTC day of `through`; nothing before the starting wallet is known."""
         await self._pool.execute(_DAYS, through)
+
+
+async def _write_all(connection: "asyncpg.Connection", entries: Sequence[JournalEntry]) -> list[str]:
+    missing: list[str] = []
+    for _, run in itertools.groupby(entries, type):
+        missing += await _write_run(connection, list(run))
+    return missing
 
 
 async def _write_run(connection: "asyncpg.Connection", run: Sequence[JournalEntry]) -> list[str]:

@@ -104,6 +104,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 class Store:
     """Reads and writes what the desk owns. Safe to call again with the same arguments."""
 
+    at_hand = True  # nothing else is behind it
+
     def __init__(self, pool: "asyncpg.Pool") -> None:
         self._pool = pool
 

@@ -1,6 +1,6 @@
 """The desk's book, pure: positions and their orders, what reports and executions do to them."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -37,6 +37,10 @@ class PositionBook:
         self._meter = NakedMeter()
         self._reported: dict[str, Decimal] = {}  # by client id: what the venue says was executed
         self.surprises: list[str] = []  # what the venue said that makes no sense, until the desk takes it up
+
+    def adopt_rules(self, instruments: Mapping[str, Instrument]) -> None:
+        """From now on prices lie on these grids; a symbol that is not there keeps its own."""
+        self._instruments = {**self._instruments, **instruments}
 
     # -- reading
 

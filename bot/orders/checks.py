@@ -1,7 +1,7 @@
 """Holding book, ledger and venue against each other: at start, after each gap, and while there is something to lose."""
 
 from bot.clock import MINUTE_MS, SECOND_MS, Clock
-from bot.errors import OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.errors import DatabaseAway, OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.messages import Severity, StandingOrder, TradingState
 from bot.orders.book import PositionBook
 from bot.orders.cover import Cover
@@ -66,7 +66,7 @@ class Checks:
         self._sender.recheck_at.pop(RECONCILE, None)
         try:
             findings = await self._reconciler.run(self._intake.on_fills, self._intake.on_funding)
-        except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
+        except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
             self._not_reconciled(str(error))
             return
         except OperatorError as error:
@@ -92,7 +92,7 @@ class Checks:
         booked = self._intake.booked
         try:
             findings = await self._reconciler.check(self._intake.on_fills, self._intake.on_funding)
-        except (VenueUnavailable, OutcomeUnknown, VenueRejected) as error:
+        except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
             self._not_reconciled(str(error))
             return
         if self._intake.booked > booked:

@@ -7,7 +7,7 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from bot.clock import SECOND_MS, Alarm, Clock, Turn
-from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.errors import DatabaseAway, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange.port import TradingPort
 from bot.messages import (
     EntryIntent,
@@ -26,6 +26,7 @@ from bot.metrics import Metrics
 from bot.orders.book import PositionBook
 from bot.orders.checks import Checks
 from bot.orders.cover import Cover
+from bot.orders.dead_man import DeadMan
 from bot.orders.gate import Gate
 from bot.orders.intake import Intake
 from bot.orders.ledger import Ledger
@@ -38,16 +39,26 @@ from bot.orders.store import OrderStore
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
 from bot.streams import Stream
-from bot.venue import Fill, FundingDue, OrderReport, UserEvent, UserStreamLost, UserStreamUp
+from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
-WATCH_MS = 5 * SECOND_MS  # between two looks for the stops of what is open
+WATCH_MS = 5 * SECOND_MS
 
 
 class AlarmRang(msgspec.Struct, frozen=True):
     """An entry's time to live has ended, or an order must be asked for again."""
 
 
-DeskMessage = EntryIntent | ExitIntent | StopMove | StandingOrder | StandingReleased | Flatten | UserEvent | AlarmRang
+DeskMessage = (
+    EntryIntent
+    | ExitIntent
+    | StopMove
+    | StandingOrder
+    | StandingReleased
+    | Flatten
+    | UserEvent
+    | InstrumentsChanged
+    | AlarmRang
+)
 
 
 class Desk:
@@ -55,7 +66,9 @@ class Desk:
 
     `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
     lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
-    `arms`: a resting entry gets its stop before it is sent.
+    `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
+    `arms`: a resting entry gets its stop before it is sent. `countdown_ms`: the venue cancels resting entries when it
+    has not heard of us for so long; 0: it does not.
     """
 
     def __init__(
@@ -69,7 +82,9 @@ class Desk:
         symbols: Sequence[str],
         *,
         check_ms: int | None = None,
+        watch_ms: int = WATCH_MS,
         arms: bool = False,
+        countdown_ms: int = 0,
         metrics: Metrics | None = None,
     ) -> None:
         self._inbox = inbox
@@ -79,6 +94,7 @@ class Desk:
         self._alarm = Alarm(clock, Turn.ORDERS)
         self._leverage: dict[str, int] = {}
         self._check_ms = check_ms
+        self._watch_ms = watch_ms
         self.book = book
         self._news = news = News(publish, clock)
         self._reconciler = Reconciler(port, store, book, symbols, clock)
@@ -92,6 +108,7 @@ class Desk:
         self._checks = Checks(
             book, self._reconciler, sender, self._tending, self._intake, strangers, gate, cover, news, clock
         )
+        self._dead_man = DeadMan(port, book, sender, news, clock, countdown_ms)
         self._unchecked = False  # something was open since the last check
         self._flatten: Flatten | None = None
 
@@ -113,6 +130,7 @@ class Desk:
                 await self._handle(message)
                 await self._face_surprises()
                 await self._push_flatten()
+                await self._dead_man.tend()
                 self._set_alarm()
             group.cancel_scope.cancel()
 
@@ -134,10 +152,8 @@ class Desk:
                 await self._exit(message)
             case StopMove():
                 await self._move_stop(message)
-            case OrderReport():
-                await self._intake.on_report(message)
-            case Fill():
-                await self._intake.on_fills([message])
+            case OrderReport() | Fill():
+                await self._take_in(message)
             case FundingDue():
                 await self._intake.on_funding_due(message.at)
             case UserStreamUp():
@@ -152,8 +168,19 @@ class Desk:
                 await self._tending.tend(list(self.book.open_positions()))
             case Flatten():
                 await self._begin_flatten(message)
+            case InstrumentsChanged(instruments):
+                self.book.adopt_rules(instruments)
             case AlarmRang():
                 await self._on_alarm()
+
+    async def _take_in(self, told: OrderReport | Fill) -> None:
+        try:
+            if isinstance(told, Fill):
+                await self._intake.on_fills([told])
+            else:
+                await self._intake.on_report(told)
+        except DatabaseAway:  # whose order this is only the database knows: the venue is asked for it again
+            self._sender.recheck(RECONCILE, RECHECK_MS)
 
     async def _face_surprises(self) -> None:
         """What the venue said and no rule explains: trade no more than needed, and look at the account anew."""
@@ -194,10 +221,12 @@ class Desk:
             return "conditional_orders_full"
         if any(p.side is not intent.side for p in self.book.open_positions(intent.symbol)):
             return "opposite_position"
-        known = intent.signal_id in self.book.positions
-        if known or await self._store.load_position(intent.signal_id) is not None:
+        if intent.signal_id in self.book.positions:
             return "duplicate"
-        return ""
+        try:
+            return "" if await self._store.load_position(intent.signal_id) is None else "duplicate"
+        except DatabaseAway:
+            return "database_away"
 
     def _deny(self, signal_id: str, reason: str) -> None:
         self._news.publish(SignalOutcome(signal_id=signal_id, fill_status="denied", exit_reason=reason))
@@ -263,7 +292,7 @@ class Desk:
             self._unchecked = self._unchecked or bool(self.book.positions)
             if self._unchecked:
                 self._sender.recheck_within(CHECK, self._check_ms)
-                self._sender.recheck_within(WATCH, WATCH_MS)
+                self._sender.recheck_within(WATCH, self._watch_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
         self._alarm.set(min([at for at in (recheck, expiry) if at is not None], default=None))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from bot.clock import SECOND_MS, Clock
-from bot.errors import VenueRejected, VenueUnavailable
+from bot.errors import DatabaseAway, VenueRejected, VenueUnavailable
 from bot.messages import BalanceChanged, Position, Severity
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
@@ -61,11 +61,12 @@ class Intake:
     async def on_fills(self, fills: Sequence[Fill]) -> None:
         touched: dict[str, Position] = {}
         booked: list[AttributedFill] = []
+        for fill in fills:  # first of all, because the database may not answer
+            await self._reconciler.recall(fill.client_id)
         for fill in fills:
             if not self._reconciler.is_new(fill):
                 continue
             self.ledger.book_fill(fill)
-            await self._reconciler.recall(fill.client_id)
             if fill.client_id not in self._book.orders:
                 closed = await self._strangers.on_fill(fill)
                 booked.append((fill, closed[0].position_id if closed else None, None))
@@ -89,12 +90,10 @@ class Intake:
     async def pull(self, symbol: str) -> None:
         """Fetch and book the symbol's executions that nobody told of."""
         try:
-            missing = await self._reconciler.missing_fills(symbol)
-        except (VenueUnavailable, VenueRejected) as error:
+            await self.on_fills(await self._reconciler.missing_fills(symbol))
+        except (VenueUnavailable, VenueRejected, DatabaseAway) as error:
             self._news.tell("fills_unknown", Severity.WARNING, symbol=symbol, error=str(error))
             self._sender.recheck(RECONCILE, RECHECK_MS)
-        else:
-            await self.on_fills(missing)
 
     async def on_funding_due(self, at: int) -> None:
         """Each symbol has an event of its own: the first is acted on, those of its moment are once all are told."""

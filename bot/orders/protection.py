@@ -99,13 +99,14 @@ class Protection:
         return [row for position in positions for row in self._cover.rows(position, now)]
 
     async def _send_entry(self, row: OrderRow) -> None:
-        """An entry whose stop the venue has not confirmed does not leave the house."""
+        """An entry whose stop the venue has not confirmed, or that is in the spool alone, does not leave the house."""
         position = self._book.positions[row.position_id]
-        if self._cover.armed(position):
+        if self._cover.armed(position) and self._store.at_hand:
             await self._sender.send(row)
-        else:
-            self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), "its stop was not confirmed")
-            self._news.tell("entry_not_armed", Severity.WARNING, client_id=row.client_id, symbol=position.symbol)
+            return
+        why = "its stop was not confirmed" if self._store.at_hand else "the database is away"
+        self._book.apply_event(row, OrderEvent.REFUSED, self._clock.now(), why)
+        self._news.tell("entry_not_sent", Severity.WARNING, client_id=row.client_id, symbol=position.symbol, why=why)
 
     async def _after_refusal(self, row: OrderRow) -> None:
         """A position whose stop or target the venue refused goes to market; a refused exit questions our whole view."""

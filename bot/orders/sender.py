@@ -19,8 +19,8 @@ RECHECK_MS = 5 * SECOND_MS
 DUPLICATE_CLIENT_ID = -4116
 # keys of the recheck times, no client ids
 RECONCILE, COVER, FUNDING, FILLS = "reconcile", "cover", "funding", "fills"
-CHECK, WATCH, FLATTEN = "check", "watch", "flatten"
-KEYS = frozenset({RECONCILE, COVER, FUNDING, FILLS, CHECK, WATCH, FLATTEN})
+CHECK, WATCH, FLATTEN, DEAD_MAN = "check", "watch", "flatten", "dead_man"
+KEYS = frozenset({RECONCILE, COVER, FUNDING, FILLS, CHECK, WATCH, FLATTEN, DEAD_MAN})
 
 
 class Sent(enum.Enum):

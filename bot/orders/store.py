@@ -33,6 +33,13 @@ class LedgerTotals(Protocol):
 
 
 class OrderStore(Protocol):
+    """Reads raise DatabaseAway where there is nobody to ask; what is saved then is kept, and written later."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the last save reached the database itself. Without it no entry is sent."""
+        ...
+
     async def save(
         self,
         orders: Sequence[OrderRow] = (),

@@ -1,6 +1,7 @@
 """The report's charts as HTML fragments; plotly.js itself is put into the page once."""
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -44,7 +45,7 @@ def equity_chart(equity: Equity) -> str:
     )
     figure.add_hline(y=float(equity[0][1]), line={"color": QUIET, "width": 1, "dash": "dot"}, row=1, col=1)
     figure.update_layout(hovermode="x unified")
-    return _fragment(figure, 400)
+    return fragment(figure, 400)
 
 
 def groups_chart(groups: Mapping[str, Group]) -> str:
@@ -71,7 +72,7 @@ def groups_chart(groups: Mapping[str, Group]) -> str:
         )
     )
     figure.update_xaxes(range=_room(values), zeroline=True, zerolinecolor=QUIET)
-    return _fragment(figure, 70 + 34 * max(4, len(names)))
+    return fragment(figure, 70 + 34 * max(4, len(names)))
 
 
 def signals_chart(facts: RunFacts, most: int = 9) -> str:
@@ -95,7 +96,7 @@ def signals_chart(facts: RunFacts, most: int = 9) -> str:
         )
     )
     figure.update_xaxes(range=[0, max(values) * 1.18])
-    return _fragment(figure, 70 + 30 * max(4, len(names)))
+    return fragment(figure, 70 + 30 * max(4, len(names)))
 
 
 def spread_chart(results: Sequence[Decimal]) -> str:
@@ -116,7 +117,24 @@ def spread_chart(results: Sequence[Decimal]) -> str:
             hovertemplate="%{x}: %{y} trades<extra></extra>",
         )
     figure.update_layout(barmode="overlay")
-    return _fragment(figure, 300)
+    return fragment(figure, 300)
+
+
+def bars_chart(names: Sequence[str], values: Sequence[float], hover: Sequence[str], unit: str = "") -> str:
+    """Upright bars, those below zero in the colour of a loss; a bar whose value is not known is left out."""
+    figure = go.Figure(
+        go.Bar(
+            x=list(names),
+            y=[None if math.isnan(value) else value for value in values],
+            marker_color=[DOWN if value < 0 else ACCENT for value in values],
+            customdata=list(hover),
+            hovertemplate="%{x}: %{customdata}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(ticksuffix=unit)
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    return fragment(figure, 260)
 
 
 def _bin_width(span: float) -> float:
@@ -134,7 +152,7 @@ def _room(values: Sequence[float]) -> list[float]:
     return [low - margin if low < 0 else 0.0, high + margin if high > 0 else 0.0]
 
 
-def _fragment(figure: go.Figure, height: int) -> str:
+def fragment(figure: go.Figure, height: int) -> str:
     figure.update_layout(
         template="none",
         height=height,

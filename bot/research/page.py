@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from plotly.offline import get_plotlyjs
 
@@ -20,8 +21,9 @@ MINUS = "\N{MINUS SIGN}"
 def page(facts: RunFacts) -> str:
     """The whole page."""
     trades = facts.trades
-    return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).substitute(
+    return Template(_beside("page.html")).substitute(
         plotly=get_plotlyjs(),
+        style=_beside("page.css"),
         title=f"{facts.simulated_days:.1f} days of {_names(facts.symbols, 'symbol')}",
         eyebrow=html.escape(f"{facts.venue.capitalize()} report"),
         about=_about(facts),
@@ -39,6 +41,34 @@ def page(facts: RunFacts) -> str:
         audit=_audit(facts.audit),
         footer=_footer(facts),
     )
+
+
+class Card(NamedTuple):
+    """One part of a study's page."""
+
+    heading: str
+    words: str
+    body: str  # HTML
+
+
+def study_page(eyebrow: str, title: str, about: str, cards: Iterable[Card], footer: str) -> str:
+    """A page of cards one below the other; all but the bodies is plain text."""
+    body = "".join(
+        f'<section class="card" style="margin-top:16px"><h2>{html.escape(card.heading)}</h2>'
+        f'<div class="soft small">{html.escape(card.words)}</div>{card.body}</section>'
+        for card in cards
+    )
+    words = {"eyebrow": eyebrow, "title": title, "about": about, "footer": footer}
+    return Template(_beside("study.html")).substitute(
+        plotly=get_plotlyjs(),
+        style=_beside("page.css"),
+        cards=body,
+        **{name: html.escape(text) for name, text in words.items()},
+    )
+
+
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _names(names: tuple[str, ...], what: str) -> str:
@@ -101,7 +131,7 @@ def _variants(groups: Mapping[str, Group]) -> str:
         + [_coloured(group.net_pnl)]
         for name, group in groups.items()
     )
-    return _table("variants", ("Variant", "Trades", "Won", "Gross", "Fees", "Funding", "Net"), {0}, rows)
+    return table("variants", ("Variant", "Trades", "Won", "Gross", "Fees", "Funding", "Net"), {0}, rows)
 
 
 def _audit(found: tuple[AuditWord, ...]) -> str:
@@ -116,7 +146,7 @@ def _audit(found: tuple[AuditWord, ...]) -> str:
         ]
         for one in found
     )
-    return _table("audit", ("Severity", "Rule", "Subject", "Finding", "Days"), {0, 1, 2, 3}, rows)
+    return table("audit", ("Severity", "Rule", "Subject", "Finding", "Days"), {0, 1, 2, 3}, rows)
 
 
 def _trades(trades: tuple[Position, ...]) -> str:
@@ -124,7 +154,7 @@ def _trades(trades: tuple[Position, ...]) -> str:
         return '<div class="empty">No position was closed.</div>'
     heads = ("Opened", "Held", "Symbol", "Variant", "Side", "Quantity", "Entry", "Exit", "Reason", "Fees", "Funding")
     rows = (_trade(trade) for trade in reversed(trades))
-    return _table("trades", (*heads, "Net", "Net %"), {0, 2, 3, 4, 8}, rows)
+    return table("trades", (*heads, "Net", "Net %"), {0, 2, 3, 4, 8}, rows)
 
 
 def _trade(trade: Position) -> list[str]:
@@ -149,7 +179,7 @@ def _trade(trade: Position) -> list[str]:
     ]
 
 
-def _table(name: str, heads: Iterable[str], words: set[int], rows: Iterable[list[str]]) -> str:
+def table(name: str, heads: Iterable[str], words: set[int], rows: Iterable[list[str]]) -> str:
     """A table; a cell that starts with a key (see `_keyed`) is sorted by it. `words` are columns set to the left."""
     sides = dict.fromkeys(words, ' class="words"')
     head = "".join(f"<th{sides.get(i, '')}>{text}</th>" for i, text in enumerate(heads))

@@ -70,8 +70,25 @@ def next_cycle(minutes: Iterable[int], after: int) -> int:
     return min(at for at in times if at > after)
 
 
-def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, EntryIntent | None]:
+class Measures(msgspec.Struct, frozen=True):
+    """What one window's bars measure; the same for every variant and cycle that sees them."""
+
+    rsi: float
+    atr: float
+    categories: Categories
+
+
+def measure(bars: Bars) -> Measures:
+    rsi = indicators.rsi(bars.close)
+    return Measures(rsi, indicators.atr(bars), categorise(bars, rsi))
+
+
+def decide(
+    variant: Variant, seen: Seen, exposure: Exposure, measures: Measures | None = None
+) -> tuple[Signal, EntryIntent | None]:
     """Decide one symbol of one cycle. Pure: the same arguments give the same row and the same intent.
+
+    `measures`: of `seen.bars`, where the caller has measured them already.
 
     The row's verdicts are what decided: its reason is that of the first one that refuses, the threshold's place being
     between `data` and the filters. Past the threshold all are asked, whatever the first ones said.
@@ -89,7 +106,7 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
         decision_reason="",
         entry_method=variant.entry.name,
     )
-    candidate = _candidate(variant, seen, draft)
+    candidate = _candidate(variant, seen, draft, measures)
     draft.filter_verdicts = (_data(seen, candidate),)
     if isinstance(candidate, str):
         draft.decision_reason = str(candidate)
@@ -105,10 +122,10 @@ def decide(variant: Variant, seen: Seen, exposure: Exposure) -> tuple[Signal, En
     return draft, intent_of(draft.signal_id, variant, candidate, proposal, draft.quantity)
 
 
-def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
+def _candidate(variant: Variant, seen: Seen, draft: Signal, measures: Measures | None) -> Candidate | str:
     """What filters and entry are asked about, or why there is nothing to ask; writes what was seen into the row."""
     bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
-    categories = None if bars is None else _measure(bars, draft)
+    categories = None if bars is None else _write(measures or measure(bars), bars, draft)
     if isinstance(forecast, Forecast):
         draft.checkpoint = forecast.checkpoint
         draft.predicted_return = _known(forecast.predicted_return)
@@ -146,12 +163,11 @@ def _candidate(variant: Variant, seen: Seen, draft: Signal) -> Candidate | str:
     )
 
 
-def _measure(bars: Bars, draft: Signal) -> Categories:
+def _write(measures: Measures, bars: Bars, draft: Signal) -> Categories:
     """What the bars measure, written into the row and returned for the filters: one object for both."""
-    rsi = indicators.rsi(bars.close)
-    categories = categorise(bars, rsi)
+    categories = measures.categories
     draft.bar_close_at = bars.close_at
-    draft.rsi, draft.atr = _known(rsi), _known(indicators.atr(bars))
+    draft.rsi, draft.atr = _known(measures.rsi), _known(measures.atr)
     draft.cat_trend, draft.cat_momentum, draft.cat_strength = (
         categories.trend,
         categories.momentum,

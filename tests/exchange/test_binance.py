@@ -10,8 +10,8 @@ from aiohttp import web
 from bot.clock import ReplayClock
 from bot.config import ExchangeTable, Secrets
 from bot.errors import OperatorError, OutcomeUnknown, VenueError, VenueRejected, VenueUnavailable
-from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import HEAD_START_MS, Kind, RequestBudget
 from bot.venue import Book, OrderKind, OrderRequest, VenueStatus
 from tests.exchange.scripted_venue import Handler, Venue, dawdles, drops, says, says_text, serving, tears
 
@@ -39,6 +39,7 @@ ALGO = {
     "algoStatus": "NEW",
     "updateTime": NOW,
 }
+GOOD_ACCOUNT = {"canTrade": True, "dualSidePosition": False, "multiAssetsMargin": False}
 ENTRY = OrderRequest(
     client_id="tsb-1",
     symbol="BTCUSDT",
@@ -337,12 +338,11 @@ async def test_the_wallet_is_the_usdt_row(venue: Venue, trading: BinanceTrading)
 async def test_an_account_in_the_wrong_mode_is_the_operators_to_change(
     oddity: str, word: str, venue: Venue, trading: BinanceTrading
 ) -> None:
-    good = {"canTrade": True, "dualSidePosition": False, "multiAssetsMargin": False}
-    venue.will("GET", "/fapi/v1/accountConfig", says(good))
-    await trading.check_account()
-    venue.will("GET", "/fapi/v1/accountConfig", says(good | {oddity: not good[oddity]}))
+    venue.will("GET", "/fapi/v1/accountConfig", says(GOOD_ACCOUNT | {oddity: not GOOD_ACCOUNT[oddity]}))
     with pytest.raises(OperatorError, match=word):
         await trading.check_account()
+    venue.will("GET", "/fapi/v1/accountConfig", says(GOOD_ACCOUNT))
+    await trading.check_account()
 
 
 async def test_weights_are_read_from_the_headers_of_good_and_bad_answers(
@@ -350,11 +350,11 @@ async def test_weights_are_read_from_the_headers_of_good_and_bad_answers(
 ) -> None:
     venue.will("POST", "/fapi/v1/leverage", says({"symbol": "BTCUSDT", "leverage": 5}, **{"X-MBX-USED-WEIGHT-1M": "7"}))
     await trading.set_leverage("BTCUSDT", 5)
-    assert budget.used_weight_1m == 7
+    assert budget.windows[Kind.WEIGHT_1M].spent(NOW) == 7
     venue.will("POST", "/fapi/v1/leverage", says(error(-4028), 400, **{"X-MBX-USED-WEIGHT-1M": "8"}))
     with pytest.raises(VenueRejected):
         await trading.set_leverage("BTCUSDT", 500)
-    assert budget.used_weight_1m == 8
+    assert budget.windows[Kind.WEIGHT_1M].spent(NOW) == 8
 
 
 @pytest.mark.parametrize(
@@ -369,10 +369,16 @@ async def test_nothing_is_sent_while_the_venue_wants_silence(
     answer: Handler, until: int, venue: Venue, trading: BinanceTrading
 ) -> None:
     venue.will("GET", "/fapi/v3/balance", answer)
-    for _ in range(2):
+    with pytest.raises(VenueUnavailable) as caught:
+        await trading.wallet()
+    assert caught.value.retry_at == until
+    for call in (lambda: trading.place(STOP), lambda: trading.cancel("BTCUSDT", "tsb-2", Book.ALGO)):
         with pytest.raises(VenueUnavailable) as caught:
-            await trading.wallet()
+            await call()
         assert caught.value.retry_at == until
+    with pytest.raises(VenueUnavailable) as caught:
+        await trading.wallet()
+    assert caught.value.retry_at == until + HEAD_START_MS, "what protects goes first"
     assert len(venue.asked) == 1
 
 

@@ -12,8 +12,8 @@ import pytest
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable, Secrets
 from bot.errors import VenueRejected
-from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import RequestBudget
 from bot.exchange.lockstep import Lockstep
 from bot.exchange.rest import Endpoints
 from bot.exchange.simulator.brackets import brackets_of

@@ -12,7 +12,7 @@ from aiohttp import web
 from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable
 from bot.errors import VenueUnavailable
-from bot.exchange.answers import RequestBudget
+from bot.exchange.budget import RequestBudget
 from bot.exchange.port import MarketEvent
 from bot.exchange.rest import Endpoints
 from bot.exchange.sockets import BinanceMarket, BinanceUser, FrameCounter, open_binance
@@ -42,6 +42,7 @@ class Exchange:
         self.activity = Activity()
         self.frames = FrameCounter()
         self.events: list[BotEvent] = []
+        self.surprises: list[tuple[str, str]] = []
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
         if not self.scripts:
@@ -82,6 +83,7 @@ class Exchange:
             table,
             RequestBudget(),
             self.events.append,
+            lambda where, found: self.surprises.append((where, found)),
             lockstep=(self.frames, self.activity) if lockstep else None,
         )
         async with ports as both:
@@ -239,6 +241,27 @@ async def test_an_expired_key_and_an_unreadable_frame_lead_to_a_new_connection(f
         assert user.skipped == {"TRADE_LITE": 1}
         assert "secretkey" not in str(account)
         assert "secretkey" not in str(exchange.events)
+
+
+async def test_what_no_document_names_is_told_and_the_stream_goes_on() -> None:
+    exchange = Exchange()
+    call = '{"e":"MARGIN_CALL","E":1,"p":[{"s":"BTCUSDT"}]}'
+    exchange.scripts = [says(FUNDING % 1, '{"e":"SOMETHING_NEW"}', call, FUNDING % 2)]
+    async with exchange.serving() as (_, user):
+        assert [type(event) for event in await hear(user, 3)] == [UserStreamUp, FundingDue, FundingDue]
+    assert exchange.surprises == [("user stream", "event type 'SOMETHING_NEW'")]
+    assert [(event.name, event.detail) for event in exchange.events] == [("margin_call", {"symbols": ("BTCUSDT",)})]
+
+
+@pytest.mark.parametrize(("fault", "surprises"), [('{"e":"ORDER_TRADE_UPDATE","T":1}', 1), ("<html>", 0)])
+async def test_an_event_that_lacks_a_field_is_a_surprise_and_text_that_is_none_of_ours_is_not(
+    fault: str, surprises: int
+) -> None:
+    exchange = Exchange()
+    exchange.scripts = [says(fault), says(FUNDING % 2)]
+    async with exchange.serving() as (_, user):
+        await hear(user, 3)
+    assert len(exchange.surprises) == surprises
 
 
 async def test_no_error_of_a_user_socket_repeats_the_listen_key() -> None:

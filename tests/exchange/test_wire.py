@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from bot.errors import VenueDisagrees
 from bot.exchange import wire
-from bot.exchange.frames import Acknowledged, ListenKeyExpired, Skipped, read_market_frame, read_user_frame
+from bot.exchange.frames import (
+    Acknowledged,
+    ListenKeyExpired,
+    MarginCall,
+    Skipped,
+    Unknown,
+    read_market_frame,
+    read_user_frame,
+)
 from bot.messages import Bar, MarkChanged, PriceChanged
 from bot.venue import Book, Fill, FundingDue, OrderReport, VenueStatus
 
@@ -95,7 +103,7 @@ def test_every_recorded_user_event_reads_as_what_it_is(shared_data: Path) -> Non
                     assert report.book is Book.ALGO
                     assert report.quantity == Decimal(event["o"]["q"])
                 case other:
-                    assert all(isinstance(e, Skipped) for e in events), other
+                    assert all(isinstance(e, Skipped | MarginCall) for e in events), other
             seen.add(event["e"])
     assert {"ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "TRADE_LITE"} <= seen
 
@@ -248,11 +256,27 @@ def test_a_stop_that_triggers_and_is_refused_tells_why() -> None:
             read_user_frame(dump(with_order(ALGO_EVENT, **change)))
 
 
+MARGIN_CALL = {"e": "MARGIN_CALL", "E": 1, "cw": "3.1", "p": [{"s": "ETHUSDT", "ps": "BOTH", "pa": "1"}]}
+
+
+@pytest.mark.parametrize(
+    ("event", "meaning"),
+    [
+        ({"e": "SOMETHING_NEW", "E": "3"}, Unknown("event type 'SOMETHING_NEW'")),
+        ({"e": "ACCOUNT_CONFIG_UPDATE", "E": 1, "T": 1, "ai": {"j": True}}, Unknown("multi-assets mode is on")),
+        ({"e": "ACCOUNT_CONFIG_UPDATE", "E": 1, "ac": {"s": "BTCUSDT", "l": 25}}, Skipped("ACCOUNT_CONFIG_UPDATE")),
+        (MARGIN_CALL, MarginCall(("ETHUSDT",))),
+    ],
+)
+def test_what_the_account_says_besides_orders_is_told_by_what_it_is(event: dict[str, Any], meaning: object) -> None:
+    assert read_user_frame(dump(event)) == (meaning,)
+
+
 def test_funding_and_an_expired_key_are_events_and_the_rest_is_skipped_by_name() -> None:
     account = {"e": "ACCOUNT_UPDATE", "T": 7, "E": 8, "a": {"m": "FUNDING_FEE", "B": []}}
     assert read_user_frame(dump(account)) == (FundingDue(7),)
     assert read_user_frame(dump({"e": "listenKeyExpired", "E": 3, "listenKey": "k"})) == (ListenKeyExpired(3),)
-    assert read_user_frame(dump({"e": "SOMETHING_NEW", "E": "3"})) == (Skipped("SOMETHING_NEW"),)
+    assert read_user_frame(dump({"e": "TRADE_LITE", "E": 3})) == (Skipped("TRADE_LITE"),)
     with pytest.raises(VenueDisagrees):
         read_user_frame("{}")
 

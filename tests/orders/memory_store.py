@@ -24,6 +24,7 @@ class Totals(msgspec.Struct):
 
 class MemoryStore:
     def __init__(self) -> None:
+        self.at_hand = True
         self.orders: dict[str, OrderRow] = {}
         self.positions: dict[str, Position] = {}
         self.fills: dict[tuple[str, int], Fill] = {}

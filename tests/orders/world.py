@@ -53,6 +53,7 @@ class FaultyTrading(PaperTrading):
         self.lose: dict[str, str] = {}  # by the client id's end
         self.refuse: dict[str, int] = {}
         self.deaf_to_cancels = False
+        self.refuse_countdown = False
         self.hedge_mode = False
         self.fills_down = False
         self.down = False  # nothing is reached
@@ -65,6 +66,7 @@ class FaultyTrading(PaperTrading):
         self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
 
     def flush(self) -> None:
+        self.end_countdowns()
         for event in self.engine.take_events():
             frame = user_events(event)
             for told in self.through(frame) if frame else []:
@@ -122,6 +124,11 @@ class FaultyTrading(PaperTrading):
         if self.hedge_mode:
             raise OperatorError("the account is in hedge mode")
 
+    async def set_countdown(self, symbol: str, ms: int) -> None:
+        if self.down or self.refuse_countdown:
+            raise VenueUnavailable("refused by the test")
+        await super().set_countdown(symbol, ms)
+
     def _reach(self, call: str) -> None:
         self.asked.append(call)
         if self.down:
@@ -131,7 +138,9 @@ class FaultyTrading(PaperTrading):
 class World:
     """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
 
-    def __init__(self, *, arms: bool = False, settings: Settings = CALM, check_ms: int | None = None) -> None:
+    def __init__(
+        self, *, arms: bool = False, settings: Settings = CALM, check_ms: int | None = None, countdown_ms: int = 0
+    ) -> None:
         self.arms = arms
         self.clock = ReplayClock(START)
         self.engine = Engine({"BTCUSDT": BTC}, D(10_000), settings)
@@ -143,6 +152,7 @@ class World:
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
         self.check_ms = check_ms
+        self.countdown_ms = countdown_ms
         self.move(50_000)
 
     def _tell_desk(self, event: object) -> None:
@@ -175,6 +185,7 @@ class World:
             PositionBook("tsb", {"BTCUSDT": BTC}),
             ["BTCUSDT"],
             check_ms=self.check_ms,
+            countdown_ms=self.countdown_ms,
             arms=self.arms,
         )
         async with anyio.create_task_group() as group:

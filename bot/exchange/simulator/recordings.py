@@ -13,7 +13,7 @@ from bot.exchange.simulator.instruments import instrument_of, with_tick
 from bot.exchange.simulator.market import FundingRates, Tape
 from bot.history.bars import COLUMNS, PRICES, BarFiles, absent
 from bot.history.faults import absurd, gaps
-from bot.history.funding import FundingFiles, rates_of
+from bot.history.funding import FundingFiles, Rates, rates_of
 from bot.history.layout import stamp
 from bot.messages import Bars
 from bot.venue import Instrument
@@ -57,7 +57,7 @@ class RecordedMarket(Tape):
             detail = _detail(files, hours)
             bars |= {(symbol, part.interval_ms): part for part in detail}
             played[symbol] = self._choose(hours, detail, start_ms)
-            instruments[symbol] = _fitting(instrument_of(symbol, float(hours.close[-1])), hours)
+            instruments[symbol] = fitting(instrument_of(symbol, float(hours.close[-1])), hours)
         rates = {symbol: self._funding(directory, funding, symbol, start_ms, end_ms) for symbol in symbols}
         super().__init__(instruments, bars, played, rates, start_ms, end_ms)
 
@@ -93,15 +93,21 @@ class RecordedMarket(Tape):
 
     def _funding(self, directory: Path, given: Path | None, symbol: str, start: int, end: int) -> FundingRates:
         found = FundingFiles(directory).load(symbol) if given is None else rates_of(given, symbol)
-        paid = {} if found is None else dict(zip(found.at.tolist(), found.rate, strict=True))
-        first, last = (min(paid), max(paid)) if paid else (end, end)
-        grid = range(-(-start // DEFAULT_FUNDING_MS) * DEFAULT_FUNDING_MS, end, DEFAULT_FUNDING_MS)
-        assumed = {due: DEFAULT_FUNDING_RATE for due in grid if not first <= due <= last}
-        known = {due: rate for due, rate in paid.items() if start <= due < end}
+        rates, assumed = funding_between(found, start, end)
         if assumed:
-            self.notes.append(f"{symbol}: funding of {DEFAULT_FUNDING_RATE} is assumed {len(assumed)} times")
-        due = sorted(known | assumed)
-        return FundingRates(np.array(due, dtype=np.int64), tuple((known | assumed)[one] for one in due))
+            self.notes.append(f"{symbol}: funding of {DEFAULT_FUNDING_RATE} is assumed {assumed} times")
+        return rates
+
+
+def funding_between(found: Rates | None, start: int, end: int) -> tuple[FundingRates, int]:
+    """The payments with start <= time < end, the usual ones where none are known, and how many these are."""
+    paid = {} if found is None else dict(zip(found.at.tolist(), found.rate, strict=True))
+    first, last = (min(paid), max(paid)) if paid else (end, end)
+    grid = range(-(-start // DEFAULT_FUNDING_MS) * DEFAULT_FUNDING_MS, end, DEFAULT_FUNDING_MS)
+    assumed = {due: DEFAULT_FUNDING_RATE for due in grid if not first <= due <= last}
+    known = {due: rate for due, rate in paid.items() if start <= due < end}
+    due = sorted(known | assumed)
+    return FundingRates(np.array(due, dtype=np.int64), tuple((known | assumed)[one] for one in due)), len(assumed)
 
 
 def recorded_symbols(directory: Path) -> tuple[str, ...]:
@@ -131,7 +137,7 @@ def _hours(files: BarFiles, symbol: str, start: int, end: int, warmup_hours: int
     first, last = _span(files, symbol)
     place = files.place(symbol, HOUR_MS)
     bars = files.load(symbol, HOUR_MS, start=start - warmup_hours * HOUR_MS, end=end)
-    _refuse_absurd(place, bars)
+    refuse_absurd(place, bars)
     earliest = first + min(warmup_hours, LEAST_WARMUP_HOURS) * HOUR_MS
     if start < earliest:
         raise OperatorError(f"{place}: {symbol} can be played from {stamp(earliest)} on, not from {stamp(start)}")
@@ -151,7 +157,7 @@ def _detail(files: BarFiles, hours: Bars) -> list[Bars]:
         if interval == HOUR_MS or place is None:
             continue
         bars = files.load(hours.symbol, interval, start=int(hours.open_time[0]), end=hours.close_at)
-        _refuse_absurd(place, bars)
+        refuse_absurd(place, bars)
         opened, count = np.unique(hour_of(bars.open_time), return_counts=True)
         complete = np.intersect1d(opened[count == HOUR_MS // interval], hours.open_time)
         if complete.size:
@@ -159,14 +165,14 @@ def _detail(files: BarFiles, hours: Bars) -> list[Bars]:
     return found
 
 
-def _refuse_absurd(place: Path | None, bars: Bars) -> None:
+def refuse_absurd(place: Path | None, bars: Bars) -> None:
     """Raise OperatorError with the first bar that cannot have happened."""
     for fault, where in absurd(bars).items():
         if where.any():
             raise OperatorError(f"{place}: {stamp(int(bars.open_time[np.argmax(where)]))}: {fault}")
 
 
-def _fitting(instrument: Instrument, bars: Bars) -> Instrument:
+def fitting(instrument: Instrument, bars: Bars) -> Instrument:
     """The instrument with a tick fine enough for the recorded prices (venues change ticks over the years)."""
     prices = np.concatenate([getattr(bars, name) for name in PRICES])
     tick = instrument.tick_size

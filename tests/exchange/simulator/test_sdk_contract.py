@@ -11,8 +11,8 @@ from binance_common.errors import BadRequestError, NotFoundError, TooManyRequest
 
 from bot.clock import HOUR_MS, MINUTE_MS, ReplayClock
 from bot.config import ExchangeTable, Secrets
-from bot.exchange.answers import RequestBudget
 from bot.exchange.binance import BinanceTrading
+from bot.exchange.budget import RequestBudget
 from tests.exchange.simulator.sdk import Sdk, client
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,270 @@
+"""The run: which cycles there were, what was decided at each, and what came of every entry, in order of time.
+
+A row that cannot become an entry by its numbers alone is counted and not built; every other one is decided by
+`strategy.cycle.decide` on what the variants' actor would have shown it. What depends on other positions is known when
+its turn comes, because an accepted entry is walked to its end at once.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bot.clock import MINUTE_MS
+from bot.config import GuardsTable
+from bot.messages import Bars, EntryIntent, Forecast, ForecastRefused, Signal, TradingState
+from bot.research.backtest.account import Account
+from bot.research.backtest.market import SymbolMarket
+from bot.research.backtest.signals import Said, SignalSource
+from bot.research.backtest.trade import REJECTED, Terms, Trade, refused, walk
+from bot.strategy.cycle import Measures, Seen, decide, measure
+from bot.strategy.guards import rules_of
+from bot.strategy.reasons import Reason
+from bot.strategy.variant import Variant
+from bot.strategy.window import refusal, refusals, tail, upto
+
+Times = npt.NDArray[np.int64]
+CONDITIONAL_ORDERS = 180  # that the desk lets positions need, of the venue's 200
+Told = Callable[[int, int], None]  # candidates done, candidates in all
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is given besides the market and the variants."""
+
+    start: int
+    end: int
+    context: int
+    wallet: Decimal
+    terms: Terms
+    guards: GuardsTable
+    every_row: bool = False  # build and keep every signal row, as the live log does
+    prepared: Callable[[str, int], Measures | None] | None = None  # where the source knows what bars measure
+
+
+class Outcome(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    trades: list[Trade]  # in the order of their decisions
+    decisions: Counter[tuple[str, str, str]]  # rows by variant, decision and reason
+    candidates: int
+    rows: list[Signal]  # where every row was asked for
+    ruined_at: int | None
+
+
+class _Candidates(msgspec.Struct, frozen=True, eq=False):
+    """Cycles of one variant and symbol that have to be decided."""
+
+    variant: int
+    symbol: int  # its place in the variant
+    at: Times
+    bar_close_at: Times
+
+
+def run(
+    variants: Sequence[Variant],
+    markets: Mapping[str, SymbolMarket],
+    source: SignalSource,
+    setup: Setup,
+    told: Told | None = None,
+) -> Outcome:
+    """Decide every cycle of the enabled variants from `start` on, before `end`."""
+    enabled = [variant for variant in variants if variant.enabled]
+    decisions: Counter[tuple[str, str, str]] = Counter()
+    found = [
+        _candidates(variant, number, place, markets.get(symbol), source, setup, decisions)
+        for number, variant in enumerate(enabled)
+        for place, symbol in enumerate(variant.symbols)
+    ]
+    deciding = _Deciding(enabled, markets, source, setup, decisions)
+    order = _in_time(found)
+    for done, row in enumerate(order.tolist()):
+        deciding.decide(*row)
+        if told is not None and not done % 1_000:
+            told(done, len(order))
+    return Outcome(
+        trades=deciding.trades,
+        decisions=decisions,
+        candidates=len(order),
+        rows=deciding.rows,
+        ruined_at=deciding.account.ruined_at,
+    )
+
+
+def _in_time(found: Sequence[_Candidates]) -> npt.NDArray[np.int64]:
+    """(candidates, 4): variant, symbol, time, bar; of one moment by variant, then by symbol."""
+    rows = [
+        np.column_stack((np.full(len(one.at), one.variant), np.full(len(one.at), one.symbol), one.at, one.bar_close_at))
+        for one in found
+    ]
+    table = np.concatenate(rows) if rows else np.zeros((0, 4))
+    table = table.astype(np.int64)
+    return table[np.lexsort((table[:, 1], table[:, 0], table[:, 2]))]
+
+
+def _candidates(
+    variant: Variant,
+    number: int,
+    place: int,
+    market: SymbolMarket | None,
+    source: SignalSource,
+    setup: Setup,
+    decisions: Counter[tuple[str, str, str]],
+) -> _Candidates:
+    """The cycles to decide; the others are counted by the reason that `decide` would give."""
+    interval = source.interval_ms
+    first = setup.start - setup.start % interval
+    bars_at = np.arange(first, setup.end, interval, dtype=np.int64)
+    offsets = np.array(source.offsets_ms(variant), dtype=np.int64)
+    at, close_at = (bars_at[:, None] + offsets).ravel(), np.repeat(bars_at, len(offsets))
+    inside = (at >= setup.start) & (at < setup.end)
+    at, close_at = at[inside], close_at[inside]
+    if setup.every_row:
+        return _Candidates(number, place, at, close_at)
+    if market is None:
+        decisions[variant.name, "refuse", str(Reason.INSTRUMENT_MISSING)] += len(at)
+        return _Candidates(number, place, at[:0], close_at[:0])
+    said = source.said(variant, variant.symbols[place])
+    wanted = np.ones(len(at), dtype=np.bool_)
+    for reason, where in _windowless(market.bars, close_at, setup.context):
+        decisions[variant.name, "refuse", str(reason)] += int((where & wanted).sum())
+        wanted &= ~where
+    predicted = _joined(said, close_at)
+    below = np.abs(predicted) < variant.threshold
+    below |= predicted == 0.0
+    decisions[variant.name, "refuse", str(Reason.BELOW_THRESHOLD)] += int((below & wanted).sum())
+    wanted &= ~below
+    return _Candidates(number, place, at[wanted], close_at[wanted])
+
+
+def _windowless(bars: Bars, close_at: Times, context: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """For which of the bars the live bot would have no window, by reason."""
+    interval = bars.interval_ms
+    index = np.searchsorted(bars.open_time, close_at - interval)
+    index = np.minimum(index, len(bars) - 1)
+    there = bars.open_time[index] == close_at - interval
+    found = [(str(Reason.BAR_MISSING), ~there)]
+    for reason, where in refusals(bars, context, interval).items():
+        found.append((str(reason), there & where[index]))
+    return found
+
+
+def _joined(said: Said, close_at: Times) -> npt.NDArray[np.float64]:
+    """The predicted return at each bar; NaN where nothing is said, which is decided row by row."""
+    predicted = np.full(len(close_at), np.nan)
+    known = said.bar_close_at
+    if len(known):
+        index = np.minimum(np.searchsorted(known, close_at), len(known) - 1)
+        there = known[index] == close_at
+        predicted[there] = said.predicted[index[there]]
+    return predicted
+
+
+class _Deciding:
+    """Decides one candidate after the other; keeps the account as it goes."""
+
+    def __init__(
+        self,
+        variants: Sequence[Variant],
+        markets: Mapping[str, SymbolMarket],
+        source: SignalSource,
+        setup: Setup,
+        decisions: Counter[tuple[str, str, str]],
+    ) -> None:
+        self._variants = variants
+        self._markets = markets
+        self._source = source
+        self._setup = setup
+        self._decisions = decisions
+        self._seen_bars: dict[str, tuple[int, Bars, Measures | None]] = {}
+        self._said: dict[tuple[str, str], Said] = {}
+        self.trades: list[Trade] = []
+        self.rows: list[Signal] = []
+        every_ms = setup.guards.check_minutes * MINUTE_MS
+        self.account = Account(rules_of(setup.guards), every_ms, setup.start, setup.wallet, self._price_at)
+
+    def _price_at(self, symbol: str, moment: int) -> float:
+        """The price that stood; where a bar is missing then, the last one there was."""
+        market = self._markets[symbol]
+        found = market.ticks_at(moment)
+        if found is None:
+            index = int(np.searchsorted(market.path.at, moment, side="right")) - 1
+            found = float(market.path.ticks[max(index, 0), 3])
+        return found * market.tick
+
+    def decide(self, number: int, place: int, at: int, bar_close_at: int) -> None:
+        """One row, and perhaps a trade."""
+        variant = self._variants[number]
+        symbol = variant.symbols[place]
+        self.account.pass_time(at)
+        market = self._markets.get(symbol)
+        seen, measures = self._see(variant, symbol, at, bar_close_at, market)
+        signal, intent = decide(variant, seen, self.account.exposure, measures)
+        self._decisions[variant.name, signal.decision, signal.decision_reason] += 1
+        if self._setup.every_row:
+            self.rows.append(signal)
+        if intent is not None and market is not None:
+            self._enter(intent, market, signal.predicted_return or 0.0)
+
+    def _see(
+        self, variant: Variant, symbol: str, at: int, bar_close_at: int, market: SymbolMarket | None
+    ) -> tuple[Seen, Measures | None]:
+        bars, measures = None, None
+        rate, next_funding_at, mark = None, None, None
+        answer: Forecast | ForecastRefused = ForecastRefused(symbol, Reason.INSTRUMENT_MISSING)
+        if market is not None:
+            bars, measures, answer = self._window(variant, market, at, bar_close_at)
+            ticks = market.ticks_at(at)
+            mark = None if ticks is None else int(ticks) * market.instrument.tick_size
+            rate, next_funding_at = market.funding_known(at)
+        seen = Seen(
+            symbol=symbol,
+            cycle_at=at,
+            now=at,
+            bars=bars,
+            forecast=answer,
+            mark_price=mark,
+            instrument=None if market is None else market.instrument,
+            state=TradingState.ACTIVE,
+            funding_rate=rate,
+            next_funding_at=next_funding_at,
+            guards=self.account.guard_state,
+            recent=self.account.recent(variant.name, symbol, at),
+        )
+        return seen, measures
+
+    def _window(
+        self, variant: Variant, market: SymbolMarket, at: int, bar_close_at: int
+    ) -> tuple[Bars | None, Measures | None, Forecast | ForecastRefused]:
+        """As the variants' actor: the newest `context` bars, or why there are none; measured once a bar."""
+        symbol, context, interval = market.symbol, self._setup.context, market.bars.interval_ms
+        known = self._seen_bars.get(symbol)
+        if known is None or known[0] != bar_close_at:
+            bars = tail(upto(market.bars, bar_close_at), context)
+            if not len(bars) or bars.close_at != bar_close_at:
+                return None, None, ForecastRefused(symbol, Reason.BAR_MISSING)
+            reason = refusal(bars, context, interval)
+            if reason is not None:
+                return None, None, ForecastRefused(symbol, reason)
+            prepared = None if self._setup.prepared is None else self._setup.prepared(symbol, bar_close_at)
+            known = self._seen_bars[symbol] = bar_close_at, bars, prepared or measure(bars)
+        place = variant.name, symbol
+        if place not in self._said:
+            self._said[place] = self._source.said(variant, symbol)
+        return known[1], known[2], self._said[place].answer(at, bar_close_at)
+
+    def _enter(self, intent: EntryIntent, market: SymbolMarket, predicted: float) -> None:
+        account, instrument = self.account, market.instrument
+        price = intent.limit_price
+        if price is None:
+            price = int(market.ticks_at(intent.created_at) or 0) * instrument.tick_size
+        full = 2 * (len(account.exposure.held) + 1) > CONDITIONAL_ORDERS
+        affordable = account.affords(
+            price * intent.quantity, intent.symbol, intent.leverage, instrument.brackets, intent.created_at
+        )
+        if full or not affordable:
+            trade = refused(intent, predicted, REJECTED)
+        else:
+            trade = walk(intent, market, self._setup.terms, predicted)
+        self.trades.append(trade)
+        account.add(trade)

@@ -213,7 +213,7 @@ def leave(
     waited, first_at, before = maker, fill_at if maker else fill_at + 1, fill if maker else market
     if quiet > 0:
         waited, first_at, before = False, prices.at[start], float(prices.ticks[start - 1, 3])
-    ended, price, at, bar = hold(
+    ended, price, at, bar, _ = hold(
         prices.at[start:last], prices.span[start:last], prices.ticks[start:last],
         0, sign, fill, fill_at, first_at, before, stop, target, np.nan, rules, path, waited, 0,
     )  # fmt: skip

@@ -61,7 +61,7 @@ def alone(variant: Variant) -> Variant:
 
 
 def setup_of(start: int, end: int, context: int, terms: Terms) -> Setup:
-    """What the exact backtest is given to agree with the sweep: no guards, no liquidation, no stop before the entry."""
+    """What the exact backtest is given to agree with the sweep: no guards, and a wallet that never ends."""
     return Setup(start=start, end=end, context=context, wallet=WALLET, terms=terms, guards=NO_GUARDS)
 
 

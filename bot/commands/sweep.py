@@ -1,7 +1,8 @@
 """The command `sweep`: thousands of configurations over stored forecasts, ranked, doubted and verified."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class SweepTold(msgspec.Struct, frozen=True, kw_only=True):
     trained_to_at: int | None  # what the model had seen: results before it are in-sample for the model
     symbols: list[str]
     without_bars: list[str]
+    days_by_detail: dict[str, float]  # of all symbols together, by the interval of the bars that were walked
     signals: int
     computed: int  # configurations, in this run; the others were there
     seconds: float
@@ -108,6 +110,7 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
         trained_to_at=store.manifest.trained_to_at,
         symbols=sorted(markets),
         without_bars=sorted(set(recipe.base.symbols) - markets.keys()),
+        days_by_detail=_days_by_detail(markets.values()),
         signals=len(work.extracted),
         computed=computed,
         seconds=round(seconds, 2),
@@ -149,6 +152,13 @@ def _markets(options: SweepOptions, recipe: Recipe) -> Mapping[str, SymbolMarket
     return markets
 
 
+def _days_by_detail(markets: Iterable[SymbolMarket]) -> dict[str, float]:
+    days: Counter[str] = Counter()
+    for market in markets:
+        days.update(market.days_by_interval())
+    return dict(days)
+
+
 def _ranked(
     options: SweepOptions, grid: Grid, work: Work, spans: Sequence[Span], folder: Path
 ) -> tuple[pl.DataFrame, Ranking]:
@@ -172,7 +182,9 @@ def _with_settings(grid: Grid, table: pl.DataFrame) -> pl.DataFrame:
 
 def _about(told: SweepTold) -> str:
     span = f"{day(told.from_at)} to {day(told.to_at)}"
-    return f"{told.variant}, {len(told.symbols)} symbols, {told.signals:,} signals, {span}, forecasts of {told.checkpoint}"
+    return (
+        f"{told.variant}, {len(told.symbols)} symbols, {told.signals:,} signals, {span}, forecasts of {told.checkpoint}"
+    )
 
 
 def _show(told: SweepTold, grid: Grid) -> None:
@@ -189,7 +201,9 @@ def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
     names = [_short(axis.name) for axis in grid.axes]
     numbers = ("Plateau", "Sharpe", "Lower", "OOS", "Folds", "DSR", "p", "Trades", "Net %", "DD %", "PF", "Won %")
     gone = ("Won %", "PF", "Lower", "DD %", "p")
-    shown = Printed("#", "No.", *names, *numbers, right=" ".join(("#", "No.", *numbers)) + " Net % DD %", first_to_go=gone)
+    shown = Printed(
+        "#", "No.", *names, *numbers, right=" ".join(("#", "No.", *numbers)) + " Net % DD %", first_to_go=gone
+    )
     for row in rows:
         shown.add_row(
             str(row.rank),
@@ -237,7 +251,15 @@ def _doubts(told: SweepTold) -> list[str]:
         net = sum(one.test_net_pct for one in picks)
         lines.append(f"Walk-forward, the best of each training span on its test: Sharpe {tests}; net {net:+.1f} %.")
     if told.trained_to_at is not None and told.trained_to_at > told.from_at:
-        lines.append(f"The model had seen bars up to {moment(told.trained_to_at)}: what lies before is in-sample for it.")
+        lines.append(
+            f"The model had seen bars up to {moment(told.trained_to_at)}: what lies before is in-sample for it."
+        )
+    if told.days_by_detail.get("1h"):
+        whole = sum(told.days_by_detail.values())
+        lines.append(
+            f"{told.days_by_detail['1h'] / whole:.0%} of the days have no finer bars and are walked along 1h bars, "
+            "where trailing stops look better than they are."
+        )
     if told.without_bars:
         lines.append(f"Left out, no bars: {', '.join(told.without_bars)}.")
     if not ranking.rows:

@@ -20,7 +20,9 @@ def sweep(
         str | None, typer.Option(help="As `forecast list` names it.  [default: the tier's one adapter, else the base]")
     ] = None,
     bars: Annotated[Path | None, typer.Option(help="Folder of recordings.  [default: STATE/bars/live]")] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of forecasts.  [default: STATE/forecasts]")] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder of forecasts.  [default: STATE/forecasts]")
+    ] = None,
     state: State = Path("var"),
     config: Config = None,
     plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it

@@ -17,7 +17,7 @@ from bot.research.backtest.signals import SignalSource
 from bot.research.backtest.trade import Terms
 from bot.research.significance import walk_forward
 from bot.research.sweep.grid import SESSION_END, Axis, Choice, Grid, applied, day_ms
-from bot.research.sweep.kernel import Flags
+from bot.research.sweep.columns import Flags
 from bot.research.sweep.parts import Work
 from bot.research.sweep.signals import Extracted, Told, days_of, extract, fees_of, setup_of
 from bot.strategy.exits import scalars
@@ -96,9 +96,7 @@ def assemble(
     entries = [recipe.variant(choices) for choices in grid.combinations("entry")]
     _refuse_moving_sessions(grid, entries)
     plans = [recipe.variant(choices).exits for choices in grid.combinations("exit")]
-    rules = np.array(
-        [(plan.stop_pct, _off(plan.target_pct), *scalars(plan)[:6]) for plan in plans], dtype=np.float64
-    )
+    rules = np.array([(plan.stop_pct, _off(plan.target_pct), *scalars(plan)[:6]) for plan in plans], dtype=np.float64)
     filters = _Filters(recipe)
     start, end = grid.span()
     thresholds = _thresholds(recipe)
@@ -145,9 +143,7 @@ def _thresholds(recipe: Recipe) -> dict[Choice | None, float]:
     return {choice: recipe.variant([choice]).threshold for choice in axis.choices}
 
 
-def _masks(
-    recipe: Recipe, extracted: Extracted, filters: _Filters, thresholds: Mapping[Choice | None, float]
-) -> Flags:
+def _masks(recipe: Recipe, extracted: Extracted, filters: _Filters, thresholds: Mapping[Choice | None, float]) -> Flags:
     axes = recipe.grid.axes_of("choice")
     masks = np.ones((math.prod(len(axis) for axis in axes), len(extracted)), dtype=np.bool_)
     size = np.abs(extracted.predicted)

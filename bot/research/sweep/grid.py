@@ -118,12 +118,14 @@ def read_grid(path: Path) -> Grid:
     axes = [_axis(source, f"variant.{key}", value) for key, value in file.variant.items()]
     axes += [_axis(source, f"exits.{key}", value) for key, value in file.exits.items()]
     axes += [
-        _axis(source, f"filter.{name}.{key}", value) for name, table in file.filter.items() for key, value in table.items()
+        _axis(source, f"filter.{name}.{key}", value)
+        for name, table in file.filter.items()
+        for key, value in table.items()
     ]
     if file.entry:
         axes.append(_entries(source, file.entry))
     if not axes:
-        raise OperatorError(f"{source}: nothing to sweep; expected a table [variant], [exits], [filter.NAME] or [entry.NAME]")
+        raise OperatorError(f"{source}: nothing to sweep; expected a table [variant], [exits], [filter.X] or [entry.X]")
     axes.sort(key=lambda axis: (KINDS.index(axis.kind), axis.name != STOP, axis.name))
     grid = Grid(source=source, sweep=file.sweep, variant=path.parent / file.sweep.variant, axes=tuple(axes))
     if len(grid) > MOST:
@@ -175,9 +177,7 @@ def _entries(source: str, tables: Mapping[str, Mapping[str, Any]]) -> Axis:
             keys = ((ENTRY, name), *(pair for one in chosen for pair in one.keys))
             choices.append(Choice(" ".join([name, *words]), keys))
             places.append((name, at))
-    beside = tuple(
-        tuple(other for other, there in enumerate(places) if _one_step(here, there)) for here in places
-    )
+    beside = tuple(tuple(other for other, there in enumerate(places) if _one_step(here, there)) for here in places)
     return Axis(ENTRY, tuple(choices), beside)
 
 

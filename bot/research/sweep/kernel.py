@@ -1,99 +1,35 @@
-"""Signals in, the results of many exit plans out: compiled, without the GIL, over one flat array of all symbols' prices.
+"""Signals in, the results of many exit plans out: compiled, without the GIL, over one array of all symbols' prices.
 
-What fills a limit is `strategy.walk.wait`, what ends a position `strategy.walk.hold`. This file only finds the first bar
-at which `hold` can come to anything and starts it there, and does not ask it twice: where one level or one time alone can
-end a position in its bar, all plans that share it share what `hold` says.
+What fills a limit is `strategy.walk.wait`, what ends a position `strategy.walk.hold`. This file only finds the first
+bar at which `hold` can come to anything and starts it there, and does not ask it twice: where one level or one time
+alone can end a position in its bar, all plans that share it share what `hold` says.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
-
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
 from bot.messages import Floats
+from bot.research.sweep.columns import (
+    CLOSED,
+    LAST_TIME,
+    NO_ENTRY,
+    NO_FILL,
+    UNTOLD,
+    Bytes,
+    Entries,
+    Fees,
+    Plans,
+    Prices,
+    Scratch,
+    Signals,
+    free,
+)
 from bot.strategy.exits import OFF, STILL_OPEN, Rules, passed, price_at_gain
 from bot.strategy.follow import EXPIRED, FILLED
-from bot.strategy.walk import Ticks, Times, first_stop, first_target, hold, wait, worsened
+from bot.strategy.walk import Times, first_stop, first_target, hold, wait, worsened
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-Bytes = npt.NDArray[np.int8]
-Flags = npt.NDArray[np.bool_]
-
-CLOSED, NO_FILL, NO_ENTRY, UNTOLD = range(4)  # what became of a signal; UNTOLD: the bars end or break first
-LAST_TIME = np.iinfo(np.int64).max
 LONGEST_RUN = 4_096  # bars whose running extremes are kept
 ARM_SLACK_PCT = 1e-6  # a bar that comes so near to a trigger is walked, and may turn out to do nothing
 OFF_STOP = 0.0  # ticks from which no LONG is stopped; a SHORT has its mirror
-
-
-class Prices(NamedTuple):
-    """Every symbol's `PricePath` one after the other."""
-
-    at: Times
-    span: Times
-    ticks: Ticks  # (bars, 4)
-    funding: Floats  # sum of rate x price in ticks of the payments due by the bar's opening
-
-
-class Signals(NamedTuple):
-    """By symbol, then by time."""
-
-    first_bar: Times  # that holds `arrives_at`
-    last_bar: Times  # one past the last bar before a gap
-    gap_at: Times  # when that gap begins; LAST_TIME: it is the end of the bars
-    sign: Times
-    market: Floats  # ticks, the price that stands at `arrives_at`
-    arrives_at: Times
-
-
-class Entries(NamedTuple):
-    """What one entry makes of each signal."""
-
-    limit: Floats  # ticks; NaN: at market
-    post_only: Flags
-    wanted: Flags  # False: there is no entry
-    expires_at: Times
-    session_end_at: Floats  # OFF: none
-
-
-class Plans(NamedTuple):
-    """Ways out. Each row of `codes` (plans, 4) names a stop, a target, a trigger and a time by their places."""
-
-    rules: Floats  # (plans, 8): stop_pct, target_pct, then `exits.Rules` without the end of the session
-    codes: Times
-    stops: Floats  # pct
-    targets: Floats  # pct
-    arms: Floats  # pct, the nearer of the trailing stop's and the floor's
-    times: Floats  # (times, 2): max_hold_ms, red_after_ms
-
-
-class Scratch(NamedTuple):
-    """What one thread keeps of the signal at hand: by stop, target, trigger and time."""
-
-    best_run: Floats
-    worst_run: Floats
-    stop_level: Floats  # ticks
-    target_level: Floats
-    bars: Times  # (4, places): the first bar, counted from the entry's, at which each can say anything
-    known: Bytes  # (4, places): whether `net` and `end_at` are: 0 not yet, 1 yes, 2 it must be walked
-    net: Floats  # (4, places)
-    end_at: Times
-
-
-class Fees(NamedTuple):
-    maker: float  # fractions of the notional
-    taker: float
-    slippage_bps: float
-
-
-def free(function: FunctionT) -> FunctionT:
-    """`numba.njit` that lets other threads run, cached where numba may write."""
-    try:
-        return cast(FunctionT, njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # as in `strategy.exits.compiled`
-        return cast(FunctionT, njit(nogil=True)(function))
 
 
 @free
@@ -171,7 +107,15 @@ def until(prices: Prices, first: int, run: int, due: float) -> int:
 
 @free
 def look_ahead(
-    prices: Prices, first: int, run: int, sign: int, fill: float, at: int, session_end_at: float, plans: Plans, kept: Scratch
+    prices: Prices,
+    first: int,
+    run: int,
+    sign: int,
+    fill: float,
+    at: int,
+    session_end_at: float,
+    plans: Plans,
+    kept: Scratch,
 ) -> None:
     """Where each stop, target, trigger and time comes into reach."""
     kept.known[:] = 0
@@ -221,11 +165,14 @@ def leave(
 
 
 @free
-def result(prices: Prices, sign: int, maker: bool, fill: float, first: int, found: float, bar: int, fees: Fees) -> float:
+def result(
+    prices: Prices, sign: int, maker: bool, fill: float, first: int, found: float, bar: int, fees: Fees
+) -> float:
     """The net return, as a fraction of the entry's notional, of a position that a taker left at the price `found`."""
     out = worsened(found, sign < 0, fees.slippage_bps)
     paid = (fees.maker if maker else fees.taker) + out / fill * fees.taker
-    return sign * (out / fill - 1.0) - paid - sign * (prices.funding[bar] - prices.funding[first]) / fill
+    funding = float(prices.funding[bar] - prices.funding[first])
+    return sign * (out / fill - 1.0) - paid - sign * funding / fill
 
 
 @free
@@ -258,7 +205,7 @@ def shared(
     path: int,
     kept: Scratch,
 ) -> None:
-    """What a stop, a target or a time comes to where nothing else can speak in its bar, kept for all plans that have it."""
+    """What a stop, a target or a time comes to where nothing else can speak in its bar, kept for all plans of it."""
     quiet = kept.bars[which, place]
     stop = kept.stop_level[place] if which == 0 else OFF_STOP if sign > 0 else OFF
     target = kept.target_level[place] if which == 1 else sign * OFF
@@ -318,7 +265,10 @@ def walk(
                         plans, fees, path, kept,
                     )  # fmt: skip
                 if kept.known[which, codes[which]] == 1:
-                    net[number, row], end_at[number, row] = kept.net[which, codes[which]], kept.end_at[which, codes[which]]
+                    net[number, row], end_at[number, row] = (
+                        kept.net[which, codes[which]],
+                        kept.end_at[which, codes[which]],
+                    )
                     continue
             ended, price, at, bar = walked(
                 prices, first, last, run, sign, fill, fill_at, maker, market, session_end_at, codes, rules, path, kept
@@ -396,13 +346,3 @@ def trade(
     if ended <= STILL_OPEN:
         return UNTOLD, maker, fill, fill_at, 0.0, signals.gap_at[row], ended
     return CLOSED, maker, fill, fill_at, worsened(price, sign < 0, fees.slippage_bps), at, ended
-
-
-def coded(rules: Floats) -> Plans:
-    """Plans from their rows of rules."""
-    stops, stop = np.unique(rules[:, 0], return_inverse=True)
-    targets, target = np.unique(rules[:, 1], return_inverse=True)
-    arms, arm = np.unique(np.minimum(rules[:, 2], rules[:, 4]), return_inverse=True)
-    times, time = np.unique(rules[:, 6:8], axis=0, return_inverse=True)
-    codes = np.column_stack([stop, target, arm, time.ravel()]).astype(np.int64)
-    return Plans(np.ascontiguousarray(rules), codes, stops, targets, arms, times)

@@ -1,4 +1,4 @@
-"""The sweep as one HTML page that opens offline: the top rows, all rows over all axes, and the heat of every two axes."""
+"""The sweep as one HTML page that opens offline: the top rows, all rows over all axes, the heat of every two axes."""
 
 import html
 import itertools
@@ -17,7 +17,20 @@ from bot.research.sweep.ranking import Ranking, Winner
 
 MOST_LINES = 3_000  # of the parallel coordinates
 MOST_PAIRS = 10  # of axes
-HEADS = ("#", "No.", "Plateau", "Sharpe", "Lower", "Out of sample", "Folds", "DSR", "p", "Trades", "Net %", "Drawdown %")
+HEADS = (
+    "#",
+    "No.",
+    "Plateau",
+    "Sharpe",
+    "Lower",
+    "Out of sample",
+    "Folds",
+    "DSR",
+    "p",
+    "Trades",
+    "Net %",
+    "Drawdown %",
+)
 SCALE = [(0.0, DOWN), (0.5, "#d9dee4"), (1.0, UP)]
 
 
@@ -46,7 +59,10 @@ def _cards(grid: Grid, figures: pl.DataFrame, ranking: Ranking) -> Iterator[Card
         bars_chart(
             [f"fold {one.fold}" for one in picks],
             [one.test_sharpe for one in picks],
-            [f"{one.test_sharpe:+.2f}, in training {one.train_sharpe:+.2f}, net {one.test_net_pct:+.1f} %" for one in picks],
+            [
+                f"{one.test_sharpe:+.2f}, in training {one.train_sharpe:+.2f}, net {one.test_net_pct:+.1f} %"
+                for one in picks
+            ],
         )
         if picks
         else NOTHING.format("No training span has enough trades."),

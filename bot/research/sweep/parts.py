@@ -1,12 +1,13 @@
-"""The run: every configuration's figures in Parquet parts, each written whole, so that a killed run goes on where it was.
+"""The run: every configuration's figures in Parquet parts, each written whole: a killed run goes on where it was.
 
-STATE/sweeps/NAME-KEY/part-00012.parquet    rows of `SCHEMA`; KEY stands for the grid, the data and the code
+STATE/sweeps/NAME-KEY/part-00012.parquet    rows of `columns`; KEY stands for the grid, the data and the code
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,10 +17,12 @@ import polars as pl
 import bot
 from bot.history.layout import Schema, read_frame, write_frame
 from bot.messages import Floats
-from bot.research.sweep.kernel import Bytes, Entries, Fees, Flags, Plans, Times, coded, walk
+from bot.research.sweep.columns import Bytes, Entries, Fees, Flags, Plans, coded
+from bot.research.sweep.kernel import walk
 from bot.research.sweep.signals import Extracted
 from bot.research.sweep.tally import FIGURES, SPAN_FIGURES, add_up, tally
 from bot.research.sweep.threads import cores, share_out
+from bot.strategy.walk import Times
 
 BYTES_IN_A_PART = 64_000_000  # of results of single signals, held while a part is made
 ROWS_IN_A_PART = 100_000
@@ -82,9 +85,10 @@ def key_of(work: Work) -> str:
     """Stands for everything that the figures depend on: what was read, what was asked for, and the code."""
     digest = hashlib.blake2b(digest_size=8)
     extracted = work.extracted
-    arrays = [extracted.symbol, extracted.predicted, *extracted.prices, *extracted.signals, work.rules, work.masks]
+    arrays: list[npt.NDArray[Any]] = [extracted.symbol, extracted.predicted, work.rules, work.masks, work.spans]
+    arrays += [*extracted.prices, *extracted.signals]
     arrays += [array for entry in extracted.entries for array in entry]
-    for array in [*arrays, work.spans]:
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         digest.update(repr(array.shape).encode())
     digest.update(repr((work.fees, work.path, work.cap, work.first_day, work.days)).encode())
@@ -156,9 +160,7 @@ def days_of_one(work: Work, number: int) -> tuple[Floats, Bytes, Results]:
     return daily, kept, made
 
 
-def _figures(
-    work: Work, piece: Piece, members: Times, starts: Times, pool: ThreadPoolExecutor
-) -> Floats:
+def _figures(work: Work, piece: Piece, members: Times, starts: Times, pool: ThreadPoolExecutor) -> Floats:
     plans = coded(work.rules[piece.plan_from : piece.plan_to])
     made = results_of(work, work.extracted.entries[piece.entry], plans, pool)
     figures = np.zeros((_count(work, piece), len(FIGURES) + len(SPAN_FIGURES) * len(work.spans)))
@@ -185,11 +187,15 @@ def _members(masks: Flags) -> tuple[Times, Times]:
     return np.concatenate(rows).astype(np.int64), starts
 
 
-def distinct(work: Work) -> int:
-    """How many of the configurations choose other signals or walk them otherwise than every other one: the trials."""
-    masks = {mask.tobytes() for mask in np.packbits(work.masks, axis=1)}
-    return len(_distinct_entries(work.extracted.entries)) * len(np.unique(work.rules, axis=0)) * len(masks)
+def trials(work: Work) -> npt.NDArray[np.int64]:
+    """For each configuration the first one that chooses the same signals and walks them in the same way."""
+    entries = [b"".join(array.tobytes() for array in entry) for entry in work.extracted.entries]
+    masks = [mask.tobytes() for mask in np.packbits(work.masks, axis=1)]
+    plans = [plan.tobytes() for plan in work.rules]
+    walked = np.add.outer(_firsts(entries) * len(plans), _firsts(plans)).ravel()
+    return np.asarray(np.add.outer(walked * len(masks), _firsts(masks)).ravel())
 
 
-def _distinct_entries(entries: Sequence[Entries]) -> set[bytes]:
-    return {b"".join(array.tobytes() for array in entry) for entry in entries}
+def _firsts(values: Sequence[bytes]) -> npt.NDArray[np.int64]:
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(value, place) for place, value in enumerate(values)], dtype=np.int64)

@@ -12,7 +12,7 @@ from bot.research.significance import bootstrap_p_value, deflated_sharpe, expect
 from bot.research.statistics import YEAR_DAYS
 from bot.research.sweep.assemble import IN_SAMPLE, OUT_OF_SAMPLE, Span
 from bot.research.sweep.grid import Grid
-from bot.research.sweep.parts import Work, days_of_one, distinct
+from bot.research.sweep.parts import Work, days_of_one, trials
 
 BLOCK_DAYS = 5.0
 ONE_SIDED_95 = 1.645
@@ -74,9 +74,7 @@ def scored(grid: Grid, table: pl.DataFrame) -> pl.DataFrame:
     enough = table[f"{IN_SAMPLE}_trades"].to_numpy() >= grid.sweep.min_trades
     sharpe = np.where(enough, days * YEAR, np.nan)
     middle, count = plateaus(grid, sharpe)
-    return table.with_columns(
-        pl.Series("sharpe", sharpe), pl.Series("plateau", middle), pl.Series("neighbours", count)
-    )
+    return table.with_columns(pl.Series("sharpe", sharpe), pl.Series("plateau", middle), pl.Series("neighbours", count))
 
 
 def with_bounds(table: pl.DataFrame, days: int) -> pl.DataFrame:
@@ -118,30 +116,30 @@ def _medians(layers: Sequence[Floats], cube: Floats) -> tuple[Floats, Floats]:
 
 
 def rank(grid: Grid, work: Work, spans: Sequence[Span], table: pl.DataFrame, sort: str, top: int) -> Ranking:
-    """The best `top` rows of a table that `scored` and `with_bounds` made."""
-    trials = distinct(work)
+    """The best `top` rows of a table that `scored` and `with_bounds` made; of configurations that come to the same
+    trades the first."""
+    table = table.filter(pl.Series(trials(work)) == table["number"])
+    tried = len(table)
     sharpe = table["sharpe"].to_numpy()
     ranked = sharpe[~np.isnan(sharpe)] / YEAR
     variance = float(np.var(ranked, ddof=1)) if len(ranked) > 1 else 0.0
     column = f"{IN_SAMPLE}_net" if sort == "net" else sort
     best = table.filter(pl.col("sharpe").is_not_nan()).sort(column, "number", descending=[True, False]).head(top)
-    rows = [
-        _winner(grid, work, spans, row, place, trials, variance) for place, row in enumerate(best.to_dicts(), 1)
-    ]
+    rows = [_winner(grid, work, spans, row, place, tried, variance) for place, row in enumerate(best.to_dicts(), 1)]
     return Ranking(
-        configurations=len(table),
-        trials=trials,
+        configurations=len(grid),
+        trials=tried,
         ranked=len(ranked),
         sort=sort,
         sharpe_spread=math.sqrt(variance) * YEAR,
-        expected_best_by_luck=expected_best_sharpe(trials, variance) * YEAR,
+        expected_best_by_luck=expected_best_sharpe(tried, variance) * YEAR,
         walk_forward=walked_forward(grid, spans, table),
         rows=rows,
     )
 
 
 def _winner(
-    grid: Grid, work: Work, spans: Sequence[Span], row: dict[str, float], place: int, trials: int, variance: float
+    grid: Grid, work: Work, spans: Sequence[Span], row: dict[str, float], place: int, tried: int, variance: float
 ) -> Winner:
     number = int(row["number"])
     daily = days_of_one(work, number)[0][spans[0].begin : spans[0].end]
@@ -168,7 +166,7 @@ def _winner(
         out_of_sample_trades=int(row[f"{OUT_OF_SAMPLE}_trades"]) if held_back else None,
         folds_won=sum(row[f"{name}_net"] > 0 for name in tests),
         folds=len(tests),
-        deflated_sharpe=deflated_sharpe(daily, trials, variance),
+        deflated_sharpe=deflated_sharpe(daily, tried, variance),
         p_value=bootstrap_p_value(daily, block=BLOCK_DAYS, draws=DRAWS),
     )
 

@@ -19,7 +19,7 @@ from bot.research.backtest.engine import Setup, run
 from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import SignalSource
 from bot.research.backtest.trade import Terms
-from bot.research.sweep.kernel import LAST_TIME, Entries, Fees, Flags, Prices, Signals
+from bot.research.sweep.columns import LAST_TIME, Entries, Fees, Flags, Prices, Signals
 from bot.strategy.exits import OFF
 from bot.strategy.proposal import Proposal, propose
 from bot.strategy.risk import Caps, Limits
@@ -27,7 +27,9 @@ from bot.strategy.variant import FilterPlugin, Variant
 from bot.strategy.walk import Times, bar_at
 
 NO_GUARDS = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
-NOTIONAL = Decimal(10_000)  # of every position, in USDT: large enough for the smallest order, small enough for any market
+NOTIONAL = Decimal(
+    10_000
+)  # of every position, in USDT: large enough for the smallest order, small enough for any market
 WALLET = Decimal(10) ** 12
 UNCAPPED = 1_000_000_000
 ASKED_TWICE = 500  # candidates on which a filter must not look at the variant's own past

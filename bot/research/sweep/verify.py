@@ -10,7 +10,8 @@ from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import SignalSource
 from bot.research.backtest.trade import Terms, Trade
 from bot.research.sweep.assemble import Recipe
-from bot.research.sweep.kernel import CLOSED, coded, trade
+from bot.research.sweep.columns import CLOSED, coded
+from bot.research.sweep.kernel import trade
 from bot.research.sweep.parts import Work, days_of_one
 from bot.research.sweep.signals import alone, setup_of
 from bot.strategy.walk import ENDS

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bot.commands import (
+    backtest_app,
     checkpoints_app,
     data_app,
     forecast_app,
@@ -59,7 +60,7 @@ for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")
 app.command(short_help="Try thousands of configurations; say of the best what makes them doubtful.")(sweep_app.sweep)
-for _name, _words, _study in studies_app.COMMANDS:
+for _name, _words, _study in (*backtest_app.COMMANDS, *studies_app.COMMANDS):
     app.command(_name, short_help=_words)(_study)
 
 

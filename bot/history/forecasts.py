@@ -103,6 +103,11 @@ class ForecastStore:
         inside = (path.name for path in self.folder.iterdir() if SYMBOL.fullmatch(path.name))
         return tuple(sorted(name for name in inside if month_files(self.folder / name)))
 
+    def first(self, symbol: str) -> int | None:
+        """The bar close of the oldest forecast; None where nothing is stored of the symbol."""
+        months = month_files(self.folder / symbol)
+        return None if not months else int(read_frame(months[0], {AT: pl.Int64()})[AT].to_numpy()[0])
+
     def load(self, symbol: str, start: int | None = None, end: int | None = None) -> Forecasts:
         """The forecasts with start <= bar_close_at < end; none where nothing is stored of the symbol."""
         paths = month_files(self.folder / symbol, start, end)
@@ -149,6 +154,12 @@ def open_store(root: Path, checkpoint: str, *, context: int, horizon: int, inter
     wanted = {"checkpoint": checkpoint, "context": context, "horizon": horizon, "interval_ms": interval_ms}
     _refuse_other(folder, manifest, wanted)
     return ForecastStore(folder, manifest)
+
+
+def require(store: ForecastStore, *, context: int, horizon: int, interval_ms: int) -> None:
+    """OperatorError where the store is of another context, horizon or interval."""
+    wanted: dict[str, object] = {"context": context, "horizon": horizon, "interval_ms": interval_ms}
+    _refuse_other(store.folder, store.manifest, wanted)
 
 
 def make_store(root: Path, manifest: StoreManifest) -> ForecastStore:

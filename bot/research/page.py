@@ -37,7 +37,7 @@ def page(facts: RunFacts) -> str:
         signal_words=_signal_words(facts),
         spread=spread_chart([trade.net_pnl for trade in trades]),
         variants=_variants(grouped(trades, lambda trade: trade.variant)),
-        trades=_trades(trades),
+        trades=trades_table(trades),
         audit=_audit(facts.audit),
         footer=_footer(facts),
     )
@@ -149,7 +149,7 @@ def _audit(found: tuple[AuditWord, ...]) -> str:
     return table("audit", ("Severity", "Rule", "Subject", "Finding", "Days"), {0, 1, 2, 3}, rows)
 
 
-def _trades(trades: tuple[Position, ...]) -> str:
+def trades_table(trades: tuple[Position, ...]) -> str:
     if not trades:
         return '<div class="empty">No position was closed.</div>'
     heads = ("Opened", "Held", "Symbol", "Variant", "Side", "Quantity", "Entry", "Exit", "Reason", "Fees", "Funding")

@@ -3,6 +3,7 @@
 import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -17,7 +18,7 @@ from bot.research.page import page
 from bot.research.run_facts import NO_EDGE, RunFacts, exit_reason, grouped, max_drawdown, profit_factor
 from bot.research.run_facts import as_json as report_keys
 
-__all__ = ["NO_EDGE", "RunFacts", "max_drawdown", "print_report", "write_report"]
+__all__ = ["NO_EDGE", "RunFacts", "max_drawdown", "print_report", "write_files", "write_report"]
 
 MOST_REASONS = 6
 MOST_FINDINGS = 8
@@ -25,11 +26,15 @@ TWO_COLUMNS = 100  # a narrower console gets one
 
 
 def write_report(directory: Path, facts: RunFacts) -> None:
-    """Write `report.json` and `report.html` (one file, opens offline) into `directory`, each whole or not at all."""
+    """Write `report.json` and `report.html` (one file, opens offline) into `directory`."""
+    write_files(directory, report_keys(facts), page(facts))
+
+
+def write_files(directory: Path, keys: dict[str, Any], html: str) -> None:
+    """Each whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(report_keys(facts)), indent=2)
-    _replace(directory / "report.json", encoded + b"\n")
-    _replace(directory / "report.html", page(facts).encode())
+    _replace(directory / "report.json", msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n")
+    _replace(directory / "report.html", html.encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

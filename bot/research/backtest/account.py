@@ -130,13 +130,13 @@ class Account:
         )
 
     def _read(self, moment: int) -> None:
+        self._read_at = (moment // self._check_ms + 1) * self._check_ms + PAIR_MS
         track = guards.pass_time(self._track, moment)
         self._equity_read = equity = self._equity(moment)
         if equity <= 0 and self.ruined_at is None:
             self.ruined_at = moment
         reading = Reading(at=moment, equity=decimal_of(equity), wallet=self._wallet, ledger=self._wallet, transfers=())
         self._track = guards.take(track, reading, self._rules)
-        self._read_at = (moment // self._check_ms + 1) * self._check_ms + PAIR_MS
 
     def _equity(self, now: int) -> float:
         """The wallet with open positions at the prices that stand; their funding so far is left out."""

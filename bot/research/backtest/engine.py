@@ -243,7 +243,7 @@ class _Deciding:
             bars = tail(upto(market.bars, bar_close_at), context)
             if not len(bars) or bars.close_at != bar_close_at:
                 return None, None, ForecastRefused(symbol, Reason.BAR_MISSING)
-            reason = refusal(bars, context, interval)
+            reason = refusal(bars, context, interval) if self._setup.every_row else None  # else they are sound
             if reason is not None:
                 return None, None, ForecastRefused(symbol, reason)
             prepared = None if self._setup.prepared is None else self._setup.prepared(symbol, bar_close_at)

@@ -23,6 +23,11 @@ class LoggedSaid(msgspec.Struct, frozen=True, eq=False):
     predicted: Floats
     rows: dict[int, Signal]  # by cycle
 
+    @property
+    def quantiles(self) -> tuple[Floats, Floats]:
+        unknown = np.full(len(self.predicted), np.nan)
+        return unknown, unknown
+
     def answer(self, at: int, bar_close_at: int) -> Forecast | ForecastRefused:
         row = self.rows.get(at)
         return ForecastRefused(self.symbol, NO_ROW) if row is None else answer_of(row, self.horizon)

@@ -30,6 +30,11 @@ class Said(Protocol):
         """The predicted return as of each of them; NaN where the answer is a refusal, or no number."""
         ...
 
+    @property
+    def quantiles(self) -> tuple[Floats, Floats]:
+        """The 0.1 and 0.9 quantiles beside them; NaN where they are not known."""
+        ...
+
     def answer(self, at: int, bar_close_at: int) -> Forecast | ForecastRefused:
         """What the forecaster would answer live to the cycle at `at`."""
         ...
@@ -56,6 +61,10 @@ class StoredSaid(msgspec.Struct, frozen=True, eq=False):
     @property
     def bar_close_at(self) -> Times:
         return self.forecasts.bar_close_at
+
+    @property
+    def quantiles(self) -> tuple[Floats, Floats]:
+        return self.forecasts.q10, self.forecasts.q90
 
     def answer(self, at: int, bar_close_at: int) -> Forecast | ForecastRefused:
         found = self.forecasts.at(bar_close_at, self.max_distance)

@@ -1,0 +1,333 @@
+"""The command `backtest`: files to a run, a run to tables, `report.json` and `report.html`."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from bot.clock import HOUR_MS, Stopwatch
+from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
+from bot.commands.progress import progress
+from bot.commands.stored import store_of
+from bot.config import BotFile, GuardsTable, money, read_toml
+from bot.errors import OperatorError
+from bot.history.bars import BarFiles
+from bot.history.forecasts import ForecastStore, require
+from bot.history.layout import INTERVALS, stamp
+from bot.messages import Position, PositionStatus
+from bot.plugin_host import PluginHost
+from bot.research.backtest.engine import Outcome, Setup, run
+from bot.research.backtest.market import SymbolMarket, load_symbol
+from bot.research.backtest.page import backtest_page
+from bot.research.backtest.results import Results, predictions_of, results_of
+from bot.research.backtest.signals import StoredForecasts
+from bot.research.backtest.trade import Terms
+from bot.research.report import write_files
+from bot.research.run_facts import Group, RunFacts, max_drawdown
+from bot.research.run_facts import as_json as report_keys
+from bot.strategy.follow import Path as Order
+from bot.strategy.variant import Variant
+from bot.variants.files import load_variants
+
+PATHS = {"pessimistic": Order.PESSIMISTIC, "played": Order.PLAYED}
+DETAIL = ("1m", "5m", "1h")
+GUARDS_OFF = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
+NOTE = (
+    "Fills along recorded bars prove no edge: there is no queue, no spread but the slippage, and no market impact. "
+    "What the model was trained on is in-sample."
+)
+
+
+class BacktestOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of `backtest`."""
+
+    variants: tuple[Path, ...]
+    config: Path
+    state: Path
+    plugins: tuple[Path, ...]
+    bars: Path
+    store: Path
+    checkpoint: str | None
+    rule: str | None
+    start: str | None
+    end: str | None
+    detail: str
+    path: str
+    latency_ms: int
+    guards: bool
+
+
+class Made(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A run and what it was made of."""
+
+    variants: Sequence[Variant]
+    markets: dict[str, SymbolMarket]
+    outcome: Outcome
+    results: Results
+    closed: list[Position]
+    model: str
+    notes: tuple[str, ...]
+    start: int
+    end: int
+    wallet: Decimal
+    seconds: float
+
+
+def run_backtest(options: BacktestOptions, as_json: bool) -> None:
+    configure_logs()
+    made = make(options)
+    facts, extra = facts_of(options, made), _extra(made)
+    about = f"{', '.join(facts.variants)} on {len(made.markets)} symbols; {made.model}; {options.path} path"
+    title = f"{day(made.start)} to {day(made.end)}"
+    folder = options.state / "report"
+    write_files(
+        folder, report_keys(facts) | extra, backtest_page(title, about, made.results, made.closed, made.markets)
+    )
+    if as_json:
+        print_json(report_keys(facts) | extra)
+        return
+    _show(made)
+    console().print(f"written to {folder / 'report.html'}", style="dim", soft_wrap=True)
+
+
+def make(options: BacktestOptions) -> Made:
+    """Read everything, run it, measure it. OperatorError for what an operator can mend."""
+    took = Stopwatch()
+    settings = read_toml(options.config, BotFile) if options.config.exists() else BotFile()
+    for option, word, allowed in (("--path", options.path, PATHS), ("--detail", options.detail, DETAIL)):
+        if word not in allowed:
+            raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
+    plugins = PluginHost.load(options.plugins).plugins
+    variants = load_variants(options.variants, plugins, settings.account.max_positions)
+    enabled = [variant for variant in variants if variant.enabled]
+    if not enabled:
+        raise OperatorError(f"{options.variants[0]}: no variant is enabled")
+    stores = _stores(options, settings, enabled)
+    start, end = _range(options, list(stores.values()), BarFiles(options.bars), enabled)
+    source = StoredForecasts(stores, start, end, HOUR_MS, settings.model.max_input_distance)
+    markets, notes = _markets(options, enabled, start, end, settings.model.context)
+    setup = Setup(
+        start=start,
+        end=end,
+        context=settings.model.context,
+        wallet=money(settings.account.starting_balance),
+        guards=settings.guards if options.guards else GUARDS_OFF,
+        terms=terms_of(settings, PATHS[options.path], options.latency_ms),
+    )
+    with progress("backtest", "decisions") as show:
+        outcome = run(enabled, markets, source, setup, show)
+    results, closed = results_of(outcome, markets, start, end, setup.wallet)
+    said = predictions_of(enabled, markets, source, settings.model.horizon)
+    return Made(
+        variants=enabled,
+        markets=markets,
+        outcome=outcome,
+        results=msgspec.structs.replace(results, predictions=said),
+        closed=closed,
+        model=", ".join(dict.fromkeys(store.manifest.checkpoint for store in stores.values())),
+        notes=(*notes, *_in_sample(stores, start)),
+        start=start,
+        end=end,
+        wallet=setup.wallet,
+        seconds=took.seconds,
+    )
+
+
+def terms_of(settings: BotFile, path: Order, latency_ms: int) -> Terms:
+    """What the operator says that trading costs; along a played path nothing that the simulator does not do."""
+    costs = settings.costs
+    return Terms(
+        maker_fee=money(costs.maker_fee_pct) / 100,
+        taker_fee=money(costs.taker_fee_pct) / 100,
+        slippage_bps=costs.slippage_bps,
+        latency_ms=0 if path is Order.PLAYED else latency_ms,
+        path=path,
+        arms=settings.orders.prearm_stops,
+        liquidates=path is not Order.PLAYED,
+    )
+
+
+def _stores(options: BacktestOptions, settings: BotFile, variants: Sequence[Variant]) -> dict[str, ForecastStore]:
+    """By tier."""
+    found = {}
+    for tier in dict.fromkeys(variant.tier for variant in variants):
+        found[tier] = store_of(options.store, tier, options.checkpoint)
+        require(found[tier], context=settings.model.context, horizon=settings.model.horizon, interval_ms=HOUR_MS)
+    return found
+
+
+def _range(
+    options: BacktestOptions, stores: Sequence[ForecastStore], files: BarFiles, variants: Sequence[Variant]
+) -> tuple[int, int]:
+    symbols = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
+    if options.start is None:
+        begins = [found for store in stores for symbol in symbols if (found := store.first(symbol)) is not None]
+        if not begins:
+            raise OperatorError(
+                f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`"
+            )
+        start = min(begins) // HOUR_MS * HOUR_MS
+    else:
+        start = parse_day("--from", options.start)
+    if options.end is None:
+        ends = [span[1] for symbol in symbols if (span := files.span(symbol, HOUR_MS)) is not None]
+        if not ends:
+            raise OperatorError(
+                f"--bars {options.bars}: no 1h bars of these variants' symbols; see `python -m bot data`"
+            )
+        end = max(ends)
+    else:
+        end = parse_day("--to", options.end)
+    if end <= start:
+        raise OperatorError(f"--from {stamp(start)}: there is nothing between it and --to, or the last bar")
+    return start, end
+
+
+def _markets(
+    options: BacktestOptions, variants: Sequence[Variant], start: int, end: int, context: int
+) -> tuple[dict[str, SymbolMarket], tuple[str, ...]]:
+    files = BarFiles(options.bars)
+    markets: dict[str, SymbolMarket] = {}
+    notes: list[str] = []
+    assumed: list[str] = []
+    days: Counter[str] = Counter()
+    for symbol in dict.fromkeys(symbol for variant in variants for symbol in variant.symbols):
+        place = files.place(symbol, HOUR_MS)
+        found = None
+        if place is not None:
+            found = load_symbol(files, symbol, start, end, finest_ms=INTERVALS[options.detail], warmup=context + 100)
+        if found is None:
+            notes.append(f"{symbol}: no bars in this range")
+            continue
+        markets[symbol] = found
+        days.update(found.days_by_interval())
+        if found.assumed_funding:
+            assumed.append(symbol)
+    if not markets:
+        raise OperatorError(f"--bars {options.bars}: no 1h bars of these variants' symbols in this range")
+    if assumed:
+        notes.append(f"funding of 0.0001 every 8 hours is assumed where none is recorded: {', '.join(assumed)}")
+    walked = ", ".join(f"{count:,.0f} days of {name} bars" for name, count in sorted(days.items()))
+    return markets, (f"walked along {walked}", *notes)
+
+
+def _in_sample(stores: Mapping[str, ForecastStore], start: int) -> list[str]:
+    seen = {store.manifest.checkpoint: store.manifest.trained_to_at for store in stores.values()}
+    return [
+        f"{checkpoint} was trained on bars up to {stamp(until)}: what lies before is in-sample"
+        for checkpoint, until in seen.items()
+        if until is not None and until > start
+    ]
+
+
+def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
+    """The run as a report has it; `orders` counts entries and the market orders that closed them."""
+    outcome, figures = made.outcome, made.results.figures
+    signals: Counter[str] = Counter()
+    refusals: Counter[str] = Counter()
+    for (_, decision, reason), count in outcome.decisions.items():
+        signals[decision] += count
+        if decision == "refuse" and count:
+            refusals[reason] += count
+    still_open = [trade.position for trade in outcome.trades if trade.position.status is not PositionStatus.CLOSED]
+    equity = tuple((at, Decimal(str(value))) for at, value in made.results.equity)
+    return RunFacts(
+        venue="backtest",
+        started_at=made.start,
+        ended_at=made.end,
+        symbols=tuple(made.markets),
+        variants=tuple(variant.name for variant in made.variants),
+        signals=dict(signals),
+        refusals=dict(refusals.most_common()),
+        orders=figures.entries + figures.trades,
+        entries_filled=figures.filled,
+        exits={reason: group.trades for reason, group in made.results.by_exit.items()},
+        fees=figures.fees,
+        funding=figures.funding,
+        net_pnl=figures.net_pnl,
+        max_drawdown=max_drawdown(equity),
+        naked_seconds=None,
+        ledger_equal=False,
+        restarts=0,
+        wall_seconds=round(made.seconds, 2),
+        starting_balance=made.wallet,
+        equity=equity,
+        trades=tuple(made.closed),
+        still_open=tuple(still_open),
+        model=made.model,
+        market=f"recorded bars of {options.bars.name}",
+        note=NOTE,
+    )
+
+
+def _extra(made: Made) -> dict[str, Any]:
+    results = made.results
+    said = results.predictions
+    return {
+        "figures": _plain(msgspec.structs.asdict(results.figures)),
+        "predictions": None if said is None else {"rows": said.rows, "brier": said.brier, "hits": said.hits},
+        "hit_rate_by_decile": [] if said is None else msgspec.to_builtins(said.deciles),
+        "by_hour": results.by_hour,
+        "by_month": results.by_month,
+        "decisions": [
+            {"variant": variant, "decision": decision, "reason": reason, "count": count}
+            for (variant, decision, reason), count in sorted(made.outcome.decisions.items())
+            if count
+        ],
+        "candidates": made.outcome.candidates,
+        "ruined_at": made.outcome.ruined_at,
+        "notes": made.notes,
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }
+
+
+def _show(made: Made) -> None:
+    results, figures = made.results, made.results.figures
+    rows = sum(made.outcome.decisions.values())
+    said = results.predictions
+    console().print(
+        f"{day(made.start)} to {day(made.end)}: {rows:,} signals, {made.outcome.candidates:,} past the threshold, "
+        f"{figures.entries:,} entries, {figures.filled:,} filled, {figures.trades:,} closed; {made.seconds:.1f} s",
+        soft_wrap=True,
+    )
+    told = Grid("Net", "Return %", "Sharpe", "Sortino", "Calmar", "Profit factor", "Drawdown %", "Exposure", "Turnover",
+                "Fees of gross", "Brier", "Sign right", right="Net Return % Sharpe")  # fmt: skip
+    told.add_row(
+        signed(figures.net_pnl),
+        signed(figures.return_pct),
+        *map(_number, (figures.sharpe, figures.sortino, figures.calmar, figures.profit_factor)),
+        *map(_number, (figures.max_drawdown_pct, figures.exposure, figures.turnover, figures.fees_of_gross)),
+        _number(math.nan if said is None else said.brier, 4),
+        "" if said is None else f"{said.hits:.1%}",
+    )
+    print_table(told)
+    for title, groups in (("Variant", results.by_variant), ("Exit", results.by_exit), ("Symbol", results.by_symbol)):
+        _show_groups(title, groups)
+    for note in made.notes:
+        console().print(note, style="dim", soft_wrap=True)
+    if made.outcome.ruined_at is not None:
+        console().print(f"the account was ruined at {stamp(made.outcome.ruined_at)}", style="bold red")
+
+
+def _show_groups(title: str, groups: Mapping[str, Group]) -> None:
+    if not groups:
+        return
+    shown = Grid(title, "Trades", "Won", "Gross", "Fees", "Funding", "Net", right="Trades Won Gross Fees Funding Net")
+    for name, group in groups.items():
+        money_columns = (group.gross_pnl, -group.fees, group.funding, group.net_pnl)
+        shown.add_row(name, f"{group.trades:,}", f"{group.won / group.trades:.0%}", *map(signed, money_columns))
+    print_table(shown)
+
+
+def _number(value: float, places: int = 2) -> Text:
+    return Text("" if math.isnan(value) else f"{value:,.{places}f}")

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -11,28 +10,28 @@ import polars as pl
 import typer
 from rich.text import Text
 
-from bot.clock import MINUTE_MS, Stopwatch
+from bot.clock import HOUR_MS, Stopwatch
+from bot.commands.backtest import PATHS, terms_of
 from bot.commands.output import Grid as Printed
 from bot.commands.output import configure_logs, console, day, moment, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.stored import store_of
-from bot.config import BotFile, CostsTable, parse_toml, read_toml
+from bot.config import BotFile, parse_toml, read_toml
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
-from bot.history.layout import write_frame
+from bot.history.forecasts import require
+from bot.history.layout import INTERVALS, write_frame
 from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.signals import StoredForecasts
-from bot.research.backtest.trade import Terms
 from bot.research.sweep.assemble import Recipe, Span, assemble
 from bot.research.sweep.grid import Grid, read_grid
 from bot.research.sweep.page import sweep_page
 from bot.research.sweep.parts import Work, key_of, load, run
 from bot.research.sweep.ranking import SORTS, Ranking, Winner, rank, scored, with_bounds
 from bot.research.sweep.verify import Verified, verify
-from bot.strategy.follow import Path as BarPath
 
-DETAIL_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS}
+WARMUP_BARS = 100  # before the first window
 MOST_DIFFERENCES = 10  # printed of one row
 
 
@@ -84,14 +83,13 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
             raise OperatorError(f"--verify {number}: expected the number of a configuration, 0 to {len(grid) - 1}")
     plugins = PluginHost.load(options.plugins).plugins
     recipe = Recipe(grid, parse_toml(grid.variant), plugins, settings.account.max_positions)
-    markets = _markets(options, recipe)
+    markets = _markets(options, recipe, settings.model.context)
     store = store_of(options.store, recipe.base.tier, options.checkpoint)
-    context = store.manifest.context
+    context = settings.model.context
+    require(store, context=context, horizon=settings.model.horizon, interval_ms=HOUR_MS)
     start, end = grid.span()
-    source = StoredForecasts(
-        {recipe.base.tier: store}, start, end, store.manifest.interval_ms, settings.model.max_input_distance
-    )
-    terms = terms_of(settings.costs, BarPath[grid.sweep.path.upper()])
+    source = StoredForecasts({recipe.base.tier: store}, start, end, HOUR_MS, settings.model.max_input_distance)
+    terms = msgspec.structs.replace(terms_of(settings, PATHS[grid.sweep.path], 0), liquidates=False)
     with progress("signals", "asked") as show:
         work, spans = assemble(recipe, markets, source, context, terms, show)
     folder = options.state / "sweeps" / f"{options.grid.stem}-{key_of(work)}"
@@ -127,24 +125,14 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def terms_of(costs: CostsTable, path: BarPath) -> Terms:
-    return Terms(
-        maker_fee=Decimal(str(costs.maker_fee_pct)) / 100,
-        taker_fee=Decimal(str(costs.taker_fee_pct)) / 100,
-        slippage_bps=costs.slippage_bps,
-        path=path,
-        liquidates=False,
-    )
-
-
-def _markets(options: SweepOptions, recipe: Recipe) -> Mapping[str, SymbolMarket]:
+def _markets(options: SweepOptions, recipe: Recipe, context: int) -> Mapping[str, SymbolMarket]:
     """Those of the variant's symbols that have bars in the span."""
     files, (start, end) = BarFiles(options.bars), recipe.grid.span()
-    finest = DETAIL_MS[recipe.grid.sweep.detail]
+    finest = INTERVALS[recipe.grid.sweep.detail]
     found = {
-        symbol: load_symbol(files, symbol, start, end, finest_ms=finest)
+        symbol: load_symbol(files, symbol, start, end, finest_ms=finest, warmup=context + WARMUP_BARS)
         for symbol in recipe.base.symbols
-        if files.place(symbol, 60 * MINUTE_MS) is not None
+        if files.place(symbol, HOUR_MS) is not None
     }
     markets = {symbol: market for symbol, market in found.items() if market is not None}
     if not markets:
@@ -241,7 +229,7 @@ def _doubts(told: SweepTold) -> list[str]:
         f"{ranking.ranked:,} have enough trades; computed now {told.computed:,} in {told.seconds:,.1f} s, "
         f"{told.per_second:,.0f}/s; in {told.folder}",
         f"Sharpe ratios are annualised, of daily results, in-sample. The best of {ranking.trials:,} trials without any "
-        f"skill would show about {ranking.expected_best_by_luck:.2f}; DSR is the probability of skill in spite of that.",
+        f"skill would show about {ranking.expected_best_by_luck:.2f}; DSR: the probability of skill in spite of that.",
         "Plateau: the median of the row and of those one step beside it. OOS: out-of-sample. Folds: test spans won. "
         "p: block bootstrap of the row alone.",
     ]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.commands.options import Config, Json, PluginFolders, State, config_path
+from bot.commands.studies_app import Bars, Checkpoint, Store
 
 
 def sweep(
@@ -16,13 +17,9 @@ def sweep(
         list[int] | None,
         typer.Option("--verify", help="Also run this configuration (No.) through the exact backtest; may repeat."),
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="As `forecast list` names it.  [default: the tier's one adapter, else the base]")
-    ] = None,
-    bars: Annotated[Path | None, typer.Option(help="Folder of recordings.  [default: STATE/bars/live]")] = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="Folder of forecasts.  [default: STATE/forecasts]")
-    ] = None,
+    checkpoint: Checkpoint = None,
+    bars: Bars = None,
+    store: Store = None,
     state: State = Path("var"),
     config: Config = None,
     plugins: PluginFolders = [],  # noqa: B006  # typer reads the default and never mutates it

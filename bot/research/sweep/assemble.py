@@ -16,10 +16,10 @@ from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import SignalSource
 from bot.research.backtest.trade import Terms
 from bot.research.significance import walk_forward
-from bot.research.sweep.grid import SESSION_END, Axis, Choice, Grid, applied, day_ms
 from bot.research.sweep.columns import Flags
+from bot.research.sweep.grid import SESSION_END, Axis, Choice, Grid, applied, day_ms
 from bot.research.sweep.parts import Work
-from bot.research.sweep.signals import Extracted, Told, days_of, extract, fees_of, setup_of
+from bot.research.sweep.signals import Extracted, Told, days_of, dealing_of, extract, setup_of
 from bot.strategy.exits import scalars
 from bot.strategy.variant import FilterPlugin, Plugins, Variant, resolve
 
@@ -110,7 +110,7 @@ def assemble(
         extracted=extracted,
         rules=rules,
         masks=_masks(recipe, extracted, filters, thresholds),
-        fees=fees_of(terms),
+        dealing=dealing_of(terms),
         path=int(terms.path),
         cap=recipe.base.caps.symbol,
         first_day=first_day,

@@ -72,10 +72,13 @@ class Scratch(NamedTuple):
     end_at: Times
 
 
-class Fees(NamedTuple):
+class Dealing(NamedTuple):
+    """What orders cost, and whether a limit's stop is at the venue before it."""
+
     maker: float  # fractions of the notional
     taker: float
     slippage_bps: float
+    arms: bool
 
 
 def free(function: FunctionT) -> FunctionT:

@@ -75,8 +75,8 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration is a number whose digits are places on the axes: those of entries first, then of exits, then those
-    that choose signals."""
+    """A configuration is a number whose digits are places on the axes: those of entries first, then of exits, then
+    those that choose signals."""
 
     source: str
     sweep: SweepTable

@@ -15,8 +15,8 @@ from bot.research.sweep.columns import (
     NO_FILL,
     UNTOLD,
     Bytes,
+    Dealing,
     Entries,
-    Fees,
     Plans,
     Prices,
     Scratch,
@@ -60,14 +60,14 @@ def extremes(prices: Prices, begin: int, end: int, sign: int, best: Floats, wors
 
 @free
 def enter(
-    prices: Prices, signals: Signals, entries: Entries, row: int, fees: Fees, path: int
+    prices: Prices, signals: Signals, entries: Entries, row: int, dealing: Dealing, path: int
 ) -> tuple[int, bool, float, int, int]:
     """(status, maker, fill, time, bar) of a signal's entry, CLOSED standing for filled."""
     sign, market, limit = signals.sign[row], signals.market[row], entries.limit[row]
     first, last, arrives = signals.first_bar[row], signals.last_bar[row], signals.arrives_at[row]
     if not entries.wanted[row]:
         return NO_ENTRY, False, 0.0, arrives, first
-    taken = worsened(market, sign > 0, fees.slippage_bps)
+    taken = worsened(market, sign > 0, dealing.slippage_bps)
     if np.isnan(limit):
         return CLOSED, False, taken, arrives, first
     if sign * (limit - market) > 0:
@@ -166,11 +166,11 @@ def leave(
 
 @free
 def result(
-    prices: Prices, sign: int, maker: bool, fill: float, first: int, found: float, bar: int, fees: Fees
+    prices: Prices, sign: int, maker: bool, fill: float, first: int, found: float, bar: int, dealing: Dealing
 ) -> float:
     """The net return, as a fraction of the entry's notional, of a position that a taker left at the price `found`."""
-    out = worsened(found, sign < 0, fees.slippage_bps)
-    paid = (fees.maker if maker else fees.taker) + out / fill * fees.taker
+    out = worsened(found, sign < 0, dealing.slippage_bps)
+    paid = (dealing.maker if maker else dealing.taker) + out / fill * dealing.taker
     funding = float(prices.funding[bar] - prices.funding[first])
     return sign * (out / fill - 1.0) - paid - sign * funding / fill
 
@@ -201,7 +201,7 @@ def shared(
     market: float,
     session_end_at: float,
     plans: Plans,
-    fees: Fees,
+    dealing: Dealing,
     path: int,
     kept: Scratch,
 ) -> None:
@@ -218,7 +218,7 @@ def shared(
     kept.known[which, place] = 2
     if ended > STILL_OPEN:
         kept.known[which, place] = 1
-        kept.net[which, place] = result(prices, sign, maker, fill, first, price, bar, fees)
+        kept.net[which, place] = result(prices, sign, maker, fill, first, price, bar, dealing)
         kept.end_at[which, place] = at
 
 
@@ -230,7 +230,7 @@ def walk(
     signals: Signals,
     entries: Entries,
     plans: Plans,
-    fees: Fees,
+    dealing: Dealing,
     path: int,
     net: Floats,
     end_at: Times,
@@ -241,7 +241,7 @@ def walk(
     kept = scratch(plans)
     longest = plans.times[:, 0].max()
     for row in range(begin, end):
-        became, maker, fill, fill_at, first = enter(prices, signals, entries, row, fees, path)
+        became, maker, fill, fill_at, first = enter(prices, signals, entries, row, dealing, path)
         sign, last, market = signals.sign[row], signals.last_bar[row], signals.market[row]
         session_end_at, run = entries.session_end_at[row], 0
         if became == CLOSED:
@@ -251,7 +251,7 @@ def walk(
         for number in range(len(plans.codes)):
             codes, rules = plans.codes[number], plans.rules[number]
             status[number, row], net[number, row], end_at[number, row] = became, 0.0, fill_at
-            if became != NO_ENTRY and not sent(entries.limit[row], market, sign, rules[0]):
+            if became != NO_ENTRY and dealing.arms and not sent(entries.limit[row], market, sign, rules[0]):
                 status[number, row], end_at[number, row] = NO_FILL, signals.arrives_at[row]
                 continue
             if became != CLOSED:
@@ -262,7 +262,7 @@ def walk(
                 if kept.known[which, codes[which]] == 0:
                     shared(
                         which, codes[which], prices, first, sign, fill, fill_at, maker, market, session_end_at,
-                        plans, fees, path, kept,
+                        plans, dealing, path, kept,
                     )  # fmt: skip
                 if kept.known[which, codes[which]] == 1:
                     net[number, row], end_at[number, row] = (
@@ -276,7 +276,7 @@ def walk(
             if ended <= STILL_OPEN:
                 status[number, row], end_at[number, row] = UNTOLD, signals.gap_at[row]
                 continue
-            net[number, row] = result(prices, sign, maker, fill, first, price, bar, fees)
+            net[number, row] = result(prices, sign, maker, fill, first, price, bar, dealing)
             end_at[number, row] = at
 
 
@@ -326,14 +326,14 @@ def scratch(plans: Plans) -> Scratch:
 
 @free
 def trade(
-    row: int, prices: Prices, signals: Signals, entries: Entries, plans: Plans, number: int, fees: Fees, path: int
+    row: int, prices: Prices, signals: Signals, entries: Entries, plans: Plans, number: int, dealing: Dealing, path: int
 ) -> tuple[int, bool, float, int, float, int, int]:
     """(status, maker, fill, fill time, exit price, exit time, ended by) of one signal under one plan, in ticks: the
     `walk` of a single plan, told in full."""
     kept = scratch(plans)
-    became, maker, fill, fill_at, first = enter(prices, signals, entries, row, fees, path)
+    became, maker, fill, fill_at, first = enter(prices, signals, entries, row, dealing, path)
     sign, last, market = signals.sign[row], signals.last_bar[row], signals.market[row]
-    if became != NO_ENTRY and not sent(entries.limit[row], market, sign, plans.rules[number, 0]):
+    if became != NO_ENTRY and dealing.arms and not sent(entries.limit[row], market, sign, plans.rules[number, 0]):
         return NO_FILL, False, 0.0, 0, 0.0, signals.arrives_at[row], STILL_OPEN
     if became != CLOSED:
         return became, False, 0.0, 0, 0.0, fill_at, STILL_OPEN
@@ -345,4 +345,4 @@ def trade(
     )  # fmt: skip
     if ended <= STILL_OPEN:
         return UNTOLD, maker, fill, fill_at, 0.0, signals.gap_at[row], ended
-    return CLOSED, maker, fill, fill_at, worsened(price, sign < 0, fees.slippage_bps), at, ended
+    return CLOSED, maker, fill, fill_at, worsened(price, sign < 0, dealing.slippage_bps), at, ended

@@ -17,7 +17,7 @@ import polars as pl
 import bot
 from bot.history.layout import Schema, read_frame, write_frame
 from bot.messages import Floats
-from bot.research.sweep.columns import Bytes, Entries, Fees, Flags, Plans, coded
+from bot.research.sweep.columns import Bytes, Dealing, Entries, Flags, Plans, coded
 from bot.research.sweep.kernel import walk
 from bot.research.sweep.signals import Extracted
 from bot.research.sweep.tally import FIGURES, SPAN_FIGURES, add_up, tally
@@ -37,7 +37,7 @@ class Work(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     extracted: Extracted
     rules: Floats  # (plans, 8), see `kernel.Plans`
     masks: Flags  # (masks, signals)
-    fees: Fees
+    dealing: Dealing
     path: int
     cap: int  # positions of one symbol
     first_day: int
@@ -91,7 +91,7 @@ def key_of(work: Work) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
         digest.update(repr(array.shape).encode())
-    digest.update(repr((work.fees, work.path, work.cap, work.first_day, work.days)).encode())
+    digest.update(repr((work.dealing, work.path, work.cap, work.first_day, work.days)).encode())
     root = Path(bot.__file__).parent
     for path in sorted(path for room in CODE for path in (root / room).glob("*.py")):
         digest.update(path.read_bytes())
@@ -136,7 +136,7 @@ def results_of(work: Work, entry: Entries, plans: Plans, pool: ThreadPoolExecuto
 
     def walk_some(begin: int, end: int) -> None:
         walk(
-            begin, end, extracted.prices, extracted.signals, entry, plans, work.fees, work.path,
+            begin, end, extracted.prices, extracted.signals, entry, plans, work.dealing, work.path,
             made.net, made.end_at, made.status,
         )  # fmt: skip
 

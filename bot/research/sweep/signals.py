@@ -19,7 +19,7 @@ from bot.research.backtest.engine import Setup, run
 from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import SignalSource
 from bot.research.backtest.trade import Terms
-from bot.research.sweep.columns import LAST_TIME, Entries, Fees, Flags, Prices, Signals
+from bot.research.sweep.columns import LAST_TIME, Dealing, Entries, Flags, Prices, Signals
 from bot.strategy.exits import OFF
 from bot.strategy.proposal import Proposal, propose
 from bot.strategy.risk import Caps, Limits
@@ -67,8 +67,8 @@ def setup_of(start: int, end: int, context: int, terms: Terms) -> Setup:
     return Setup(start=start, end=end, context=context, wallet=WALLET, terms=terms, guards=NO_GUARDS)
 
 
-def fees_of(terms: Terms) -> Fees:
-    return Fees(float(terms.maker_fee), float(terms.taker_fee), terms.slippage_bps)
+def dealing_of(terms: Terms) -> Dealing:
+    return Dealing(float(terms.maker_fee), float(terms.taker_fee), terms.slippage_bps, terms.arms)
 
 
 class _Spy:

@@ -81,7 +81,7 @@ def _swept(work: Work, number: int) -> dict[Key, Facts]:
     found: dict[Key, Facts] = {}
     for row in (kept & (made.status[0] == CLOSED)).nonzero()[0].tolist():
         _, _, fill, fill_at, out, out_at, ended = trade(
-            row, extracted.prices, extracted.signals, extracted.entries[entry], plans, plan, work.fees, work.path
+            row, extracted.prices, extracted.signals, extracted.entries[entry], plans, plan, work.dealing, work.path
         )
         place = int(extracted.symbol[row])
         tick = extracted.ticks[place]

@@ -25,9 +25,9 @@ from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.signals import StoredForecasts
 from bot.research.sweep.assemble import Recipe, Span, assemble
-from bot.research.sweep.grid import Grid, read_grid
+from bot.research.sweep.grid import ENTRY, Grid, read_grid
 from bot.research.sweep.page import sweep_page
-from bot.research.sweep.parts import Work, key_of, load, run
+from bot.research.sweep.parts import Work, key_of, load, run, trials
 from bot.research.sweep.ranking import SORTS, Ranking, Winner, rank, scored, with_bounds
 from bot.research.sweep.verify import Verified, verify
 
@@ -152,9 +152,10 @@ def _ranked(
 ) -> tuple[pl.DataFrame, Ranking]:
     """The whole table, kept beside its parts with the settings in words, and what is best of it."""
     table = load(work, folder, [span.name for span in spans])
-    table = with_bounds(scored(grid, table), spans[0].end - spans[0].begin)
+    same = trials(work)
+    table = with_bounds(scored(grid, table, same), spans[0].end - spans[0].begin)
     write_frame(folder / "table.parquet", _with_settings(grid, table))
-    ranking = rank(grid, work, spans, table, options.sort, options.top)
+    ranking = rank(grid, work, spans, table, same, options.sort, options.top)
     (folder / "ranking.json").write_bytes(msgspec.json.format(msgspec.json.encode(ranking), indent=2) + b"\n")
     return table, ranking
 
@@ -186,17 +187,17 @@ def _show(told: SweepTold, grid: Grid) -> None:
 
 
 def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
-    names = [_short(axis.name) for axis in grid.axes]
-    numbers = ("Plateau", "Sharpe", "Lower", "OOS", "Folds", "DSR", "p", "Trades", "Net %", "DD %", "PF", "Won %")
-    gone = ("Won %", "PF", "Lower", "DD %", "p")
+    numbers = ("Plateau", "Sharpe", "Lower", "OOS", "Folds", "DSR", "p", "Trades", "Net", "DD", "PF", "Won")
     shown = Printed(
-        "#", "No.", *names, *numbers, right=" ".join(("#", "No.", *numbers)) + " Net % DD %", first_to_go=gone
+        *("#", "No.", *numbers, "Settings"),
+        right=" ".join(("#", "No.", *numbers)),
+        fold="Settings",
+        first_to_go=("Won", "PF", "Lower", "DD", "p"),
     )
     for row in rows:
         shown.add_row(
             str(row.rank),
             str(row.number),
-            *row.settings.values(),
             signed(row.plateau),
             signed(row.sharpe),
             signed(row.lower),
@@ -205,15 +206,23 @@ def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
             _plain(row.deflated_sharpe),
             _plain(row.p_value),
             f"{row.trades:,}",
-            signed(row.net_pct, 1),
-            f"{row.drawdown_pct:,.1f}",
+            Text("%").join([signed(row.net_pct, 1), Text("")]),
+            f"{row.drawdown_pct:,.1f}%",
             _plain(row.profit_factor),
-            f"{row.won_pct:.0f}",
+            f"{row.won_pct:.0f}%",
+            _settings(row, grid),
         )
     return shown
 
 
+def _settings(row: Winner, grid: Grid) -> str:
+    """What the grid varies, the shortest names that tell."""
+    tried = [axis.name for axis in grid.axes if len(axis) > 1]
+    return ", ".join(row.settings[name] if name == ENTRY else f"{_short(name)} {row.settings[name]}" for name in tried)
+
+
 def _short(name: str) -> str:
+    """As in the variant's file, its table left out where that is [variant] or [exits]."""
     return name.removeprefix("variant.").removeprefix("exits.").removeprefix("filter.")
 
 

@@ -24,6 +24,7 @@ from bot.strategy.exits import scalars
 from bot.strategy.variant import FilterPlugin, Plugins, Variant, resolve
 
 IN_SAMPLE, OUT_OF_SAMPLE = "in_sample", "out_of_sample"
+THRESHOLD = "variant.threshold_pct"
 SESSION_KEYS = ("skip_weekdays", "skip_hours")
 
 
@@ -62,14 +63,14 @@ class _Filters:
 
     def __init__(self, recipe: Recipe) -> None:
         self.settings: list[FilterPlugin] = []
-        self._places: dict[tuple[str, tuple[Choice, ...]], int] = {}
+        self._places: dict[tuple[str, tuple[str, ...]], int] = {}  # by name and labels
         axes = recipe.grid.axes_of("choice")
         first = recipe.variant([axis.choices[0] for axis in axes])
         self._names = tuple(one.name for one in first.filters)
         self._axes = {name: [axis for axis in axes if axis.name.startswith(f"filter.{name}.")] for name in self._names}
         for name, own in self._axes.items():
             for choices in itertools.product(*(axis.choices for axis in own)):
-                self._places[name, choices] = len(self.settings)
+                self._places[name, tuple(choice.label for choice in choices)] = len(self.settings)
                 filters = recipe.variant(choices).filters
                 self.settings += [one for one in filters if one.name == name]
 
@@ -77,7 +78,7 @@ class _Filters:
         """The settings whose word counts under these choices, by axis."""
         found = []
         for name, own in self._axes.items():
-            place = self._places[name, tuple(chosen[axis.name] for axis in own)]
+            place = self._places[name, tuple(chosen[axis.name].label for axis in own)]
             if not self.settings[place].shadow:
                 found.append(place)
         return found
@@ -133,23 +134,24 @@ def _refuse_moving_sessions(grid: Grid, entries: Sequence[Variant]) -> None:
 
 
 def _threshold_axis(grid: Grid) -> Axis | None:
-    return next((axis for axis in grid.axes_of("choice") if axis.name == "variant.threshold_pct"), None)
+    return next((axis for axis in grid.axes_of("choice") if axis.name == THRESHOLD), None)
 
 
-def _thresholds(recipe: Recipe) -> dict[Choice | None, float]:
+def _thresholds(recipe: Recipe) -> dict[str, float]:
+    """By label."""
     axis = _threshold_axis(recipe.grid)
     if axis is None:
-        return {None: recipe.base.threshold}
-    return {choice: recipe.variant([choice]).threshold for choice in axis.choices}
+        return {"": recipe.base.threshold}
+    return {choice.label: recipe.variant([choice]).threshold for choice in axis.choices}
 
 
-def _masks(recipe: Recipe, extracted: Extracted, filters: _Filters, thresholds: Mapping[Choice | None, float]) -> Flags:
+def _masks(recipe: Recipe, extracted: Extracted, filters: _Filters, thresholds: Mapping[str, float]) -> Flags:
     axes = recipe.grid.axes_of("choice")
     masks = np.ones((math.prod(len(axis) for axis in axes), len(extracted)), dtype=np.bool_)
     size = np.abs(extracted.predicted)
     for mask, choices in zip(masks, recipe.grid.combinations("choice"), strict=True):
         chosen = {axis.name: choice for axis, choice in zip(axes, choices, strict=True)}
-        mask &= size >= thresholds[chosen.get("variant.threshold_pct")]
+        mask &= size >= thresholds[chosen[THRESHOLD].label if THRESHOLD in chosen else ""]
         for place in filters.asked(chosen):
             mask &= extracted.allowed[place]
     return masks

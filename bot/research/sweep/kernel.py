@@ -148,20 +148,20 @@ def leave(
     target: float,
     rules: Rules,
     path: int,
-) -> tuple[int, float, int, int]:
-    """(ended by, price found, time, bar) of `strategy.walk.hold`, without latency and liquidation, of a position whose
-    first `quiet` bars say nothing."""
+) -> tuple[int, float, int, int, bool]:
+    """(ended by, price found, time, bar, by the bot) of `strategy.walk.hold`, without latency and liquidation, of a
+    position whose first `quiet` bars say nothing."""
     start = first + quiet
     if start >= last:
-        return STILL_OPEN, 0.0, 0, last
+        return STILL_OPEN, 0.0, 0, last, False
     waited, first_at, before = maker, fill_at if maker else fill_at + 1, fill if maker else market
     if quiet > 0:
         waited, first_at, before = False, prices.at[start], float(prices.ticks[start - 1, 3])
-    ended, price, at, bar, _ = hold(
+    ended, price, at, bar, by_bot = hold(
         prices.at[start:last], prices.span[start:last], prices.ticks[start:last],
         0, sign, fill, fill_at, first_at, before, stop, target, np.nan, rules, path, waited, 0,
     )  # fmt: skip
-    return ended, price, at, start + bar
+    return ended, price, at, start + bar, by_bot
 
 
 @free
@@ -212,14 +212,14 @@ def shared(
     rules = (OFF, OFF, OFF, OFF, OFF, OFF, OFF)
     if which == 3:
         rules = (OFF, OFF, OFF, OFF, plans.times[place, 0], plans.times[place, 1], session_end_at)
-    ended, price, at, bar = leave(
+    ended, price, at, bar, by_bot = leave(
         prices, first, quiet, first + quiet + 1, sign, fill, fill_at, maker, market, stop, target, rules, path
     )
     kept.known[which, place] = 2
     if ended > STILL_OPEN:
         kept.known[which, place] = 1
         kept.net[which, place] = result(prices, sign, maker, fill, first, price, bar, dealing)
-        kept.end_at[which, place] = at
+        kept.end_at[which, place] = at + by_bot
 
 
 @free
@@ -236,8 +236,8 @@ def walk(
     end_at: Times,
     status: Bytes,
 ) -> None:
-    """Signals `begin` ... `end` under every plan, (plans, signals): the net return of the entry's notional, until when
-    the signal holds its place, and what became of it."""
+    """Signals `begin` ... `end` under every plan, (plans, signals): the net return of the entry's notional, from
+    when on its place is free, and what became of it. What the bot itself ends is known after that moment only."""
     kept = scratch(plans)
     longest = plans.times[:, 0].max()
     for row in range(begin, end):
@@ -270,14 +270,14 @@ def walk(
                         kept.end_at[which, codes[which]],
                     )
                     continue
-            ended, price, at, bar = walked(
+            ended, price, at, bar, by_bot = walked(
                 prices, first, last, run, sign, fill, fill_at, maker, market, session_end_at, codes, rules, path, kept
             )  # fmt: skip
             if ended <= STILL_OPEN:
                 status[number, row], end_at[number, row] = UNTOLD, signals.gap_at[row]
                 continue
             net[number, row] = result(prices, sign, maker, fill, first, price, bar, dealing)
-            end_at[number, row] = at
+            end_at[number, row] = at + by_bot
 
 
 @free
@@ -296,7 +296,7 @@ def walked(
     rules: Floats,
     path: int,
     kept: Scratch,
-) -> tuple[int, float, int, int]:
+) -> tuple[int, float, int, int, bool]:
     """One plan from the first bar on in which it can say anything."""
     stop, target = kept.stop_level[codes[0]], kept.target_level[codes[1]]
     quiet = min(
@@ -339,7 +339,7 @@ def trade(
         return became, False, 0.0, 0, 0.0, fill_at, STILL_OPEN
     run = extremes(prices, first, last, sign, kept.best_run, kept.worst_run)
     look_ahead(prices, first, run, sign, fill, fill_at, entries.session_end_at[row], plans, kept)
-    ended, price, at, _ = walked(
+    ended, price, at, _, _ = walked(
         prices, first, last, run, sign, fill, fill_at, maker, market, entries.session_end_at[row],
         plans.codes[number], plans.rules[number], path, kept,
     )  # fmt: skip

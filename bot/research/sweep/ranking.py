@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from bot.messages import Floats
@@ -12,8 +13,9 @@ from bot.research.significance import bootstrap_p_value, deflated_sharpe, expect
 from bot.research.statistics import YEAR_DAYS
 from bot.research.sweep.assemble import IN_SAMPLE, OUT_OF_SAMPLE, Span
 from bot.research.sweep.grid import Grid
-from bot.research.sweep.parts import Work, days_of_one, trials
+from bot.research.sweep.parts import Work, days_of_one
 
+Ints = npt.NDArray[np.int64]
 BLOCK_DAYS = 5.0
 ONE_SIDED_95 = 1.645
 DRAWS = 5_000
@@ -68,12 +70,12 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Winner]
 
 
-def scored(grid: Grid, table: pl.DataFrame) -> pl.DataFrame:
+def scored(grid: Grid, table: pl.DataFrame, same: Ints) -> pl.DataFrame:
     """The table with `sharpe`, `lower`, `plateau` and `neighbours`; NaN where there are too few trades."""
     days = table[f"{IN_SAMPLE}_sharpe"].to_numpy()
     enough = table[f"{IN_SAMPLE}_trades"].to_numpy() >= grid.sweep.min_trades
     sharpe = np.where(enough, days * YEAR, np.nan)
-    middle, count = plateaus(grid, sharpe)
+    middle, count = plateaus(grid, sharpe, same)
     return table.with_columns(pl.Series("sharpe", sharpe), pl.Series("plateau", middle), pl.Series("neighbours", count))
 
 
@@ -84,10 +86,10 @@ def with_bounds(table: pl.DataFrame, days: int) -> pl.DataFrame:
     return table.with_columns(pl.Series("lower", (daily - ONE_SIDED_95 * error) * YEAR))
 
 
-def plateaus(grid: Grid, score: Floats) -> tuple[Floats, Floats]:
+def plateaus(grid: Grid, score: Floats, same: Ints) -> tuple[Floats, Floats]:
     """The median of each configuration and of those one step beside it on one axis, and how many of these had a score.
-    NaN for what has none itself."""
-    cube = score.reshape(grid.shape)
+    NaN for what has none itself. `same` (see `parts.trials`): what comes to the same trades is no neighbour."""
+    cube, trial = score.reshape(grid.shape), same.reshape(grid.shape)
     layers = [cube]
     for number, axis in enumerate(grid.axes):
         most = max(len(places) for places in axis.beside)
@@ -96,7 +98,7 @@ def plateaus(grid: Grid, score: Floats) -> tuple[Floats, Floats]:
             for here, places in enumerate(axis.beside):
                 if turn < len(places):
                     target, origin = _at(number, here), _at(number, places[turn])
-                    moved[target] = cube[origin]
+                    moved[target] = np.where(trial[target] == trial[origin], np.nan, cube[origin])
             layers.append(moved)
     return _medians(layers, cube)
 
@@ -115,10 +117,12 @@ def _medians(layers: Sequence[Floats], cube: Floats) -> tuple[Floats, Floats]:
     return np.where(mine, np.nan, middle), np.where(mine, 0, known - 1).astype(np.float64)
 
 
-def rank(grid: Grid, work: Work, spans: Sequence[Span], table: pl.DataFrame, sort: str, top: int) -> Ranking:
+def rank(
+    grid: Grid, work: Work, spans: Sequence[Span], table: pl.DataFrame, same: Ints, sort: str, top: int
+) -> Ranking:
     """The best `top` rows of a table that `scored` and `with_bounds` made; of configurations that come to the same
     trades the first."""
-    table = table.filter(pl.Series(trials(work)) == table["number"])
+    table = table.filter(pl.Series(same) == table["number"])
     tried = len(table)
     sharpe = table["sharpe"].to_numpy()
     ranked = sharpe[~np.isnan(sharpe)] / YEAR

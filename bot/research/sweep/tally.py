@@ -34,7 +34,7 @@ def add_up(
     `kept` the signals that had a place, and the whole run's `figures`.
 
     A signal has a place where fewer than `cap` of its symbol are held, none of them on the other side; a resting entry
-    counts. Whoever leaves at a moment has left by that moment's signal.
+    counts. A place is free from `end_at` on.
     """
     ends = np.empty(MOST_HELD, dtype=np.int64)
     held, held_sign, current = 0, 0, -1

@@ -21,6 +21,7 @@ ENTERED = (ENTRY, "variant.entry_ttl_minutes", "variant.post_only", SESSION_END)
 STOP = "exits.stop_pct"
 VARIANT_KEYS = ("threshold_pct", "entry_ttl_minutes", "post_only")
 MOST = 20_000_000  # configurations
+MOST_VALUES = 1_000  # of one key
 
 
 class SweepTable(Table, frozen=True):
@@ -207,6 +208,8 @@ def _range(source: str, key: str, given: Mapping[str, object]) -> list[float | i
     if step <= 0 or end < begin:
         raise _fault(source, key, f"nothing lies between {begin} and {end}; expected from <= to and a step above 0")
     found = [begin + step * place for place in range(int((end - begin) / step) + 1)]
+    if (end - begin) / step >= MOST_VALUES:
+        raise _fault(source, key, f"has more than {MOST_VALUES} values; expected a larger step")
     whole = all(isinstance(value, int) for value in numbers.values())
     return [int(one) if whole else float(one) for one in found]
 

@@ -207,9 +207,9 @@ def _range(source: str, key: str, given: Mapping[str, object]) -> list[float | i
     begin, end, step = (Decimal(str(numbers[name])) for name in ("from", "to", "step"))
     if step <= 0 or end < begin:
         raise _fault(source, key, f"nothing lies between {begin} and {end}; expected from <= to and a step above 0")
-    found = [begin + step * place for place in range(int((end - begin) / step) + 1)]
     if (end - begin) / step >= MOST_VALUES:
         raise _fault(source, key, f"has more than {MOST_VALUES} values; expected a larger step")
+    found = [begin + step * place for place in range(int((end - begin) / step) + 1)]
     whole = all(isinstance(value, int) for value in numbers.values())
     return [int(one) if whole else float(one) for one in found]
 

@@ -11,7 +11,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from bot.account.guards import AccountGuards, GuardStore
-from bot.audit.auditor import Auditor, AuditStore, MarketEnded
+from bot.audit.auditor import Auditor, MarketEnded
 from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
@@ -23,6 +23,7 @@ from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
 from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
+from bot.journal.audit import AuditRows
 from bot.journal.durable import Outage
 from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
@@ -47,6 +48,9 @@ from bot.orders.desk import Desk
 from bot.orders.store import OrderStore
 from bot.plumbing import Streams
 from bot.replay import LedgerCheck
+from bot.research.backtest.daily import DailyParity, Facing
+from bot.research.backtest.trade import simulators_terms, terms_of
+from bot.strategy import follow
 from bot.strategy.audit import Expectations
 from bot.strategy.counterfactual import costs_of
 from bot.strategy.guards import rules_of
@@ -77,7 +81,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     hold_database: Callable[[Callable[[Outage], None]], Coroutine[Any, Any, None]]  # brings it back when it goes away
     words: Words
     flatten: bool = False  # when stopped, close everything
-    audit: AuditStore
+    audit: AuditRows
     recent: Callable[[], Awaitable[Mapping[Place, Recent]]]  # what the variants did before this start
     bars: Path  # where closed bars are kept
     show: Callable[[TerminalMessage], None]
@@ -250,7 +254,7 @@ class Session:
         )
 
     def _make_auditor(self, venue: Venue) -> Auditor:
-        settings = self._parts.settings
+        settings, paths = self._parts.settings, VenuePaths(venue.market)
         return Auditor(
             Expectations(
                 symbols={variant.name: len(variant.symbols) for variant in self._parts.variants},
@@ -263,8 +267,21 @@ class Session:
             self.streams.audit,
             venue.clock,
             self._parts.audit,
-            VenuePaths(venue.market),
+            paths,
             self.dispatch.from_audit,
+            DailyParity(self._facing(venue), self._parts.audit, paths, venue.clock),
+        )
+
+    def _facing(self, venue: Venue) -> Facing:
+        """What the bot's days are held against: a replay to the digit, a real venue as near as bars can tell."""
+        settings, exact = self._parts.settings, venue.replay is not None
+        usual = terms_of(settings.costs, follow.Path.PLAYED, 0, arms=settings.orders.prearm_stops)
+        return Facing(
+            variants=self._parts.variants,
+            context=settings.model.context,
+            horizon=settings.model.horizon,
+            terms=simulators_terms() if exact else usual,
+            exact=exact,
         )
 
     def _make_feed(self, venue: Venue) -> Feed:

@@ -1,4 +1,4 @@
-"""The plugin manual: three hooks. A plugin is a module (or any object) that implements one of them.
+"""The plugin manual: four hooks. A plugin is a module (or any object) that implements one of them.
 
 A plugin sees a `Candidate` and answers; it has no clock, no network and no state of its own. A hook that returns None,
 raises, or is a coroutine never opens a trade: the last two kinds of fault are refused at start where they can be seen
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pluggy
 
-from bot.messages import Bars, ExitPlan, FilterVerdict, Forecast, Side
+from bot.messages import Bars, ExitPlan, FilterVerdict, Floats, Forecast, Side
 from bot.venue import Instrument
 
 PROJECT = "bot"
@@ -124,4 +124,12 @@ class Specs:
 
         Return the plan, or a string that says why there is no entry. A long limit must lie at or below the last
         price and a short one at or above it.
+        """
+
+    @hookspec
+    def predict(self, bars: Bars, options: Options) -> Floats:
+        """Called by the backtest alone, once for each symbol with all its bars, in the place of a model.
+
+        Return the predicted return as of each bar's close, one number a bar; 0 or NaN says nothing. What it says of a
+        bar may not depend on a later one: that is tried on shortened bars, and a rule that fails is refused.
         """

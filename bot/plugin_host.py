@@ -1,8 +1,8 @@
 """Finds plugins, refuses broken ones at start, and calls the others so that a fault never opens a trade.
 
-A plugin is a file `tiers/NAME.py`, `filters/NAME.py` or `entries/NAME.py` in a plugin folder, a loose `NAME.py` in one,
-or an entry point of the group `tsfm_bot.plugins`. This is the one place that catches Exception: what a third party's
-code may raise has no bound.
+A plugin is a file `tiers/NAME.py`, `filters/NAME.py`, `entries/NAME.py` or `rules/NAME.py` in a plugin folder, a
+loose `NAME.py` in one, or an entry point of the group `tsfm_bot.plugins`. This is the one place that catches Exception:
+what a third party's code may raise has no bound.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ from types import ModuleType, NoneType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 import pluggy
 
 import bot
@@ -24,7 +25,7 @@ from bot.clock import MINUTE_MS
 from bot.config import Option, VariantFile, decode
 from bot.errors import OperatorError, PluginFault
 from bot.hookspecs import PROJECT, Candidate, EntryPlan, Options, Specs, TierTemplate
-from bot.messages import FilterVerdict
+from bot.messages import Bars, FilterVerdict, Floats
 from bot.strategy.variant import (
     SHADOW,
     CheckOptions,
@@ -33,13 +34,19 @@ from bot.strategy.variant import (
     Judge,
     Plugins,
     Propose,
+    RulePlugin,
     any_options,
 )
 from bot.strategy.verdicts import CHECKS
 
 ENTRY_POINTS = "tsfm_bot.plugins"
-FOLDERS = {"tiers": "tier", "filters": "judge", "entries": "propose"}  # folder: the hook of its plugins
-KINDS = {"tier": "tier", "judge": "filter", "propose": "entry"}  # hook: the word for its plugins
+FOLDERS = {
+    "tiers": "tier",
+    "filters": "judge",
+    "entries": "propose",
+    "rules": "predict",
+}  # folder: the hook of its plugins
+KINDS = {"tier": "tier", "judge": "filter", "propose": "entry", "predict": "rule"}  # hook: the word for its plugins
 PLAIN = frozenset({bool, int, float, str, NoneType, Decimal})
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 
@@ -84,6 +91,7 @@ class PluginHost:
         tiers: dict[str, TierTemplate] = {}
         filters: dict[str, FilterPlugin] = {}
         entries: dict[str, EntryPlugin] = {}
+        rules: dict[str, RulePlugin] = {}
         rows: dict[str, PluginRow] = {}
         for one in found:
             if one.name in rows:
@@ -102,13 +110,17 @@ class PluginHost:
                 filters[one.name] = FilterPlugin(
                     name=one.name, options=options, judge=judge, check=_guarded_check(one, plugin)
                 )
+            elif hook == "predict":
+                rules[one.name] = RulePlugin(
+                    name=one.name, options=options, predict=_guarded_predict(one.name, function)
+                )
             else:
                 propose = _guarded_propose(one.name, function)
                 entries[one.name] = EntryPlugin(
                     name=one.name, options=options, propose=propose, check=_guarded_check(one, plugin)
                 )
             rows[one.name] = PluginRow(one.name, KINDS[hook], one.source, dict(options), _about(plugin))
-        return cls(Plugins(tiers, filters, entries), list(rows.values()))
+        return cls(Plugins(tiers, filters, entries, rules), list(rows.values()))
 
     def describe(self) -> list[PluginRow]:
         """What was found and from where, by kind and name."""
@@ -261,6 +273,16 @@ def _guarded_propose(name: str, function: Callable[..., object]) -> Propose:
         return plan
 
     return propose
+
+
+def _guarded_predict(name: str, function: Callable[..., object]) -> Callable[[Bars, Options], Floats]:
+    def predict(bars: Bars, options: Options) -> Floats:
+        answer = _call(name, function, bars=bars, options=options)
+        if not isinstance(answer, np.ndarray) or answer.shape != (len(bars),) or answer.dtype != np.float64:
+            raise PluginFault(name, f"must return an array of {len(bars)} floats, one a bar")
+        return answer
+
+    return predict
 
 
 def _answer(name: str, function: Callable[..., object], kind: type[AnswerT], **given: object) -> AnswerT:

@@ -44,6 +44,7 @@ class MarketEnded(msgspec.Struct, frozen=True):
 
 AuditMessage = RoundDue | MarketEnded
 AuditNews = SignalOutcome | BotEvent
+DayCheck = Callable[[int, int], Awaitable[BotEvent]]  # since, until: what is to be told of that time
 Fetch = Callable[[str, int, int], Awaitable[Bars]]
 
 
@@ -91,6 +92,7 @@ class Auditor:
         store: AuditStore,
         paths: Paths,
         publish: Callable[[AuditNews], None],
+        parity: DayCheck | None = None,
     ) -> None:
         self._expectations = expectations
         self._days = days
@@ -100,6 +102,7 @@ class Auditor:
         self._store = store
         self._paths = paths
         self._publish = publish
+        self._parity = parity
         self._alarm = Alarm(clock, Turn.AUDIT)
         self._thread = anyio.CapacityLimiter(1)
         self._tallies: dict[tuple[int, int], Tally] = {}  # by the time they count
@@ -177,6 +180,8 @@ class Auditor:
         for finding in found:
             self._publish(event_of(finding, self._clock.now()))
         self._publish(_done(found, since, until, self._clock.now()))
+        if self._parity is not None:
+            self._publish(await self._parity(since, until))
         self._expectations = msgspec.structs.replace(self._expectations, audited_until=until)
         await self._store.expect(self._expectations)
 

@@ -18,20 +18,21 @@ from bot.config import BotFile, GuardsTable, money, read_toml
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
 from bot.history.forecasts import ForecastStore, require
-from bot.history.layout import INTERVALS, stamp
+from bot.history.layout import INTERVALS, interval_of, stamp
 from bot.messages import Position, PositionStatus
 from bot.plugin_host import PluginHost
 from bot.research.backtest.engine import Outcome, Setup, run
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.page import backtest_page
 from bot.research.backtest.results import Results, predictions_of, results_of
-from bot.research.backtest.signals import StoredForecasts
-from bot.research.backtest.trade import Terms
+from bot.research.backtest.rules import RuleSource
+from bot.research.backtest.signals import SignalSource, StoredForecasts
+from bot.research.backtest.trade import terms_of
 from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
 from bot.strategy.follow import Path as Order
-from bot.strategy.variant import Variant
+from bot.strategy.variant import Plugins, RulePlugin, Variant
 from bot.variants.files import load_variants
 
 PATHS = {"pessimistic": Order.PESSIMISTIC, "played": Order.PLAYED}
@@ -54,6 +55,7 @@ class BacktestOptions(msgspec.Struct, frozen=True, kw_only=True):
     store: Path
     checkpoint: str | None
     rule: str | None
+    interval: str
     start: str | None
     end: str | None
     detail: str
@@ -107,29 +109,33 @@ def make(options: BacktestOptions) -> Made:
     enabled = [variant for variant in variants if variant.enabled]
     if not enabled:
         raise OperatorError(f"{options.variants[0]}: no variant is enabled")
-    stores = _stores(options, settings, enabled)
-    start, end = _range(options, list(stores.values()), BarFiles(options.bars), enabled)
-    source = StoredForecasts(stores, start, end, HOUR_MS, settings.model.max_input_distance)
-    markets, notes = _markets(options, enabled, start, end, settings.model.context)
+    interval_ms = interval_of("--interval", options.interval)
+    stores = {} if options.rule is not None else _stores(options, settings, enabled)
+    start, end = _range(options, list(stores.values()), interval_ms, enabled)
+    markets, notes = _markets(options, enabled, interval_ms, start, end, settings.model.context)
+    source: SignalSource = StoredForecasts(stores, start, end, interval_ms, settings.model.max_input_distance)
+    if options.rule is not None:
+        source = RuleSource(_rule(options.rule, plugins), markets, interval_ms)
     setup = Setup(
         start=start,
         end=end,
         context=settings.model.context,
         wallet=money(settings.account.starting_balance),
         guards=settings.guards if options.guards else GUARDS_OFF,
-        terms=terms_of(settings, PATHS[options.path], options.latency_ms),
+        terms=terms_of(settings.costs, PATHS[options.path], options.latency_ms, arms=settings.orders.prearm_stops),
     )
     with progress("backtest", "decisions") as show:
         outcome = run(enabled, markets, source, setup, show)
     results, closed = results_of(outcome, markets, start, end, setup.wallet)
-    said = predictions_of(enabled, markets, source, settings.model.horizon)
+    horizon = settings.model.horizon
+    said = None if options.rule is not None else predictions_of(enabled, markets, source, horizon)
     return Made(
         variants=enabled,
         markets=markets,
         outcome=outcome,
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
-        model=", ".join(dict.fromkeys(store.manifest.checkpoint for store in stores.values())),
+        model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
         notes=(*notes, *_in_sample(stores, start)),
         start=start,
         end=end,
@@ -138,18 +144,15 @@ def make(options: BacktestOptions) -> Made:
     )
 
 
-def terms_of(settings: BotFile, path: Order, latency_ms: int) -> Terms:
-    """What the operator says that trading costs; along a played path nothing that the simulator does not do."""
-    costs = settings.costs
-    return Terms(
-        maker_fee=money(costs.maker_fee_pct) / 100,
-        taker_fee=money(costs.taker_fee_pct) / 100,
-        slippage_bps=costs.slippage_bps,
-        latency_ms=0 if path is Order.PLAYED else latency_ms,
-        path=path,
-        arms=settings.orders.prearm_stops,
-        liquidates=path is not Order.PLAYED,
-    )
+def _rule(name: str, plugins: Plugins) -> RulePlugin:
+    if name not in plugins.rules:
+        known = ", ".join(sorted(plugins.rules)) or "none"
+        raise OperatorError(f"--rule {name}: there is no such rule plugin; expected one of: {known}")
+    return plugins.rules[name]
+
+
+def _checkpoints(stores: Mapping[str, ForecastStore]) -> str:
+    return ", ".join(dict.fromkeys(store.manifest.checkpoint for store in stores.values()))
 
 
 def _stores(options: BacktestOptions, settings: BotFile, variants: Sequence[Variant]) -> dict[str, ForecastStore]:
@@ -162,10 +165,18 @@ def _stores(options: BacktestOptions, settings: BotFile, variants: Sequence[Vari
 
 
 def _range(
-    options: BacktestOptions, stores: Sequence[ForecastStore], files: BarFiles, variants: Sequence[Variant]
+    options: BacktestOptions, stores: Sequence[ForecastStore], interval_ms: int, variants: Sequence[Variant]
 ) -> tuple[int, int]:
+    """From the first forecast, or of a rule the first bar after its warm-up, to the end of the last bar."""
+    files = BarFiles(options.bars)
     symbols = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
-    if options.start is None:
+    spans = [span for symbol in symbols if (span := files.span(symbol, interval_ms)) is not None]
+    if not spans:
+        wanted = f"no {options.interval} bars of these variants' symbols"
+        raise OperatorError(f"--bars {options.bars}: {wanted}; see `python -m bot data`")
+    if options.start is None and options.rule is not None:
+        start = min(first for first, _ in spans)
+    elif options.start is None:
         begins = [found for store in stores for symbol in symbols if (found := store.first(symbol)) is not None]
         if not begins:
             raise OperatorError(
@@ -174,22 +185,14 @@ def _range(
         start = min(begins) // HOUR_MS * HOUR_MS
     else:
         start = parse_day("--from", options.start)
-    if options.end is None:
-        ends = [span[1] for symbol in symbols if (span := files.span(symbol, HOUR_MS)) is not None]
-        if not ends:
-            raise OperatorError(
-                f"--bars {options.bars}: no 1h bars of these variants' symbols; see `python -m bot data`"
-            )
-        end = max(ends)
-    else:
-        end = parse_day("--to", options.end)
+    end = max(last for _, last in spans) if options.end is None else parse_day("--to", options.end)
     if end <= start:
         raise OperatorError(f"--from {stamp(start)}: there is nothing between it and --to, or the last bar")
     return start, end
 
 
 def _markets(
-    options: BacktestOptions, variants: Sequence[Variant], start: int, end: int, context: int
+    options: BacktestOptions, variants: Sequence[Variant], interval_ms: int, start: int, end: int, context: int
 ) -> tuple[dict[str, SymbolMarket], tuple[str, ...]]:
     files = BarFiles(options.bars)
     markets: dict[str, SymbolMarket] = {}
@@ -197,10 +200,17 @@ def _markets(
     assumed: list[str] = []
     days: Counter[str] = Counter()
     for symbol in dict.fromkeys(symbol for variant in variants for symbol in variant.symbols):
-        place = files.place(symbol, HOUR_MS)
         found = None
-        if place is not None:
-            found = load_symbol(files, symbol, start, end, finest_ms=INTERVALS[options.detail], warmup=context + 100)
+        if files.place(symbol, interval_ms) is not None:
+            found = load_symbol(
+                files,
+                symbol,
+                start,
+                end,
+                interval_ms=interval_ms,
+                finest_ms=INTERVALS[options.detail],
+                warmup=context + 100,
+            )
         if found is None:
             notes.append(f"{symbol}: no bars in this range")
             continue
@@ -209,7 +219,9 @@ def _markets(
         if found.assumed_funding:
             assumed.append(symbol)
     if not markets:
-        raise OperatorError(f"--bars {options.bars}: no 1h bars of these variants' symbols in this range")
+        raise OperatorError(
+            f"--bars {options.bars}: no {options.interval} bars of these variants' symbols in this range"
+        )
     if assumed:
         notes.append(f"funding of 0.0001 every 8 hours is assumed where none is recorded: {', '.join(assumed)}")
     walked = ", ".join(f"{count:,.0f} days of {name} bars" for name, count in sorted(days.items()))

@@ -7,6 +7,7 @@ import typer
 
 from bot.commands.options import DEFAULT_VARIANTS, Config, Json, PluginFolders, State, config_path
 from bot.commands.studies_app import Bars, Checkpoint, Store
+from bot.errors import OperatorError
 
 
 def backtest(
@@ -23,6 +24,7 @@ def backtest(
     guards: Annotated[bool, typer.Option(help="The account guards refuse entries as they would live.")] = True,
     checkpoint: Checkpoint = None,
     rule: Annotated[str | None, typer.Option(help="Trade what this rule plugin says instead of forecasts.")] = None,
+    interval: Annotated[str, typer.Option(help="Of the bars that a rule looks at, as 5m.")] = "1h",
     bars: Bars = None,
     store: Store = None,
     config: Config = None,
@@ -36,6 +38,8 @@ def backtest(
     """
     from bot.commands.backtest import BacktestOptions, run_backtest
 
+    if rule is None and interval != "1h":
+        raise OperatorError(f"--interval {interval}: goes with --rule; forecasts are of 1h bars")
     options = BacktestOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),
         config=config_path(config),
@@ -45,6 +49,7 @@ def backtest(
         store=store or state / "forecasts",
         checkpoint=checkpoint,
         rule=rule,
+        interval=interval,
         start=start,
         end=end,
         detail=detail,
@@ -55,4 +60,39 @@ def backtest(
     run_backtest(options, as_json)
 
 
-COMMANDS = (("backtest", "Trade variants over history; stored forecasts, live's own decisions.", backtest),)
+def parity(
+    day: Annotated[str, typer.Option(help="The day, UTC, as 2025-03-01.")],
+    days: Annotated[int, typer.Option(min=1, help="So many days from then on.")] = 1,
+    variants: Annotated[
+        list[Path] | None, typer.Option("--variants", help="The files that the bot ran with; may repeat.")
+    ] = None,
+    bars: Annotated[
+        Path | None, typer.Option("--bars", help="Folder with 1m or 5m bars of that day.  [default: the bot's own]")
+    ] = None,
+    config: Config = None,
+    state: State = Path("var"),
+    plugins: PluginFolders = [],  # noqa: B006  # as above
+    as_json: Json = False,
+) -> None:
+    """Hold a day of the bot against the backtest: each decision made again, each trade walked again.
+
+    Exit status: 1 where anything differs; each difference is named.
+    """
+    from bot.commands.parity import ParityOptions, print_parity
+
+    options = ParityOptions(
+        variants=tuple(variants or [DEFAULT_VARIANTS]),
+        config=config_path(config),
+        state=state,
+        plugins=tuple(plugins),
+        bars=bars,
+        day=day,
+        days=days,
+    )
+    raise typer.Exit(print_parity(options, as_json=as_json))
+
+
+COMMANDS = (
+    ("backtest", "Trade variants over history; stored forecasts, live's own decisions.", backtest),
+    ("parity", "Hold a day of the running bot against the backtest.", parity),
+)

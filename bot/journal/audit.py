@@ -31,6 +31,10 @@ SELECT * FROM bot.positions
 WHERE filled > 0 AND opened_at < $2 AND (status <> 'closed' OR (closed_at >= $1 AND closed_at < $2))
 ORDER BY opened_at, position_id
 """
+_ALIVE = """
+SELECT * FROM bot.positions WHERE created_at < $2 AND (status <> 'closed' OR closed_at >= $1)
+ORDER BY created_at, position_id
+"""
 _FIRED = """
 SELECT variant, exit_reason, count(*) AS count FROM bot.positions
 WHERE status = 'closed' AND filled > 0 AND closed_at >= $1 AND closed_at < $2 AND exit_reason IS NOT NULL
@@ -74,6 +78,11 @@ class AuditRows:
     async def held_positions(self, since: int, until: int) -> Sequence[Position]:
         """Those that closed in that time, and those that are open still."""
         rows = await self._pool.fetch(_HELD, since, until)
+        return [msgspec.convert(values_of(row), Position) for row in rows]
+
+    async def alive(self, since: int, until: int) -> Sequence[Position]:
+        """Positions and resting entries that were there at any moment of that time."""
+        rows = await self._pool.fetch(_ALIVE, since, until)
         return [msgspec.convert(values_of(row), Position) for row in rows]
 
     async def fired(self, since: int, until: int) -> Mapping[tuple[str, str], int]:

@@ -1,6 +1,5 @@
 """One variant decides on one symbol: what was seen goes in, exactly one signal row comes out, perhaps an entry."""
 
-import base64
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
@@ -36,6 +35,7 @@ from bot.strategy.volatility import realised_volatility
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
+BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 STATE_REASONS = {TradingState.REDUCING: Reason.STATE_REDUCING, TradingState.HALTED: Reason.STATE_HALTED}
 
 
@@ -60,7 +60,8 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
     """13 characters of base32, the same in every process that comes to this cycle."""
     digest = hashlib.blake2b(f"{variant}|{symbol}|{cycle_at}".encode(), digest_size=8).digest()
-    return base64.b32encode(digest).decode().rstrip("=").lower()
+    bits = int.from_bytes(digest, "big") << 1  # 13 letters are 65 bits
+    return "".join([BASE32[bits >> shift & 31] for shift in range(60, -1, -5)])
 
 
 def next_cycle(minutes: Iterable[int], after: int) -> int:

@@ -11,7 +11,7 @@ from bot.clock import MINUTE_MS
 from bot.config import Option, VariantFile, money
 from bot.errors import OperatorError
 from bot.hookspecs import Candidate, EntryPlan, Options, TierTemplate
-from bot.messages import ExitPlan, FilterVerdict
+from bot.messages import Bars, ExitPlan, FilterVerdict, Floats
 from bot.strategy.risk import Caps, Limits
 from bot.strategy.sessions import SkipWindows
 from bot.strategy.settings import Resolver, Setting
@@ -51,12 +51,21 @@ class EntryPlugin(msgspec.Struct, frozen=True, kw_only=True):
     check: CheckOptions = any_options
 
 
+class RulePlugin(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that predicts from bars alone. `predict` raises PluginFault and nothing else."""
+
+    name: str
+    options: Options
+    predict: Callable[[Bars, Options], Floats]
+
+
 class Plugins(msgspec.Struct, frozen=True):
     """What was found, by name; options are the plugins' defaults."""
 
     tiers: Mapping[str, TierTemplate]
     filters: Mapping[str, FilterPlugin]
     entries: Mapping[str, EntryPlugin]
+    rules: Mapping[str, RulePlugin] = {}
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):

@@ -225,6 +225,19 @@ def last_price(at: Times, span: Times, ticks: Ticks, index: int, moment: int, pa
     return float(found)
 
 
+@compiled
+def last_prices(at: Times, span: Times, ticks: Ticks, moments: Times, path: int) -> npt.NDArray[np.float64]:
+    """`last_price` of many moments, oldest first; NaN where no bar holds one."""
+    found = np.full(len(moments), np.nan)
+    index = 0
+    for number in range(len(moments)):
+        while index + 1 < len(at) and at[index + 1] <= moments[number]:
+            index += 1
+        if len(at) and at[index] <= moments[number] < at[index] + span[index]:
+            found[number] = last_price(at, span, ticks, index, moments[number], path)
+    return found
+
+
 def bar_at(path: PricePath, moment: int) -> int | None:
     """The index of the bar that holds `moment`; None where there is none."""
     index = int(np.searchsorted(path.at, moment, side="right")) - 1

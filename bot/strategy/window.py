@@ -31,6 +31,22 @@ def upto(bars: Bars, at: int) -> Bars:
     )
 
 
+def newest(bars: Bars, at: int, count: int) -> Bars:
+    """The newest `count` bars that had closed by `at` (views, no copies)."""
+    end = int(bars.open_time.searchsorted(at - bars.interval_ms, side="right"))
+    part = slice(max(0, end - count), end)
+    return Bars(
+        bars.symbol,
+        bars.interval_ms,
+        bars.open_time[part],
+        bars.open[part],
+        bars.high[part],
+        bars.low[part],
+        bars.close[part],
+        bars.volume[part],
+    )
+
+
 def read_only(bars: Bars) -> Bars:
     """The same bars (views, no copies) for eyes that are not trusted."""
     views = {name: getattr(bars, name).view() for name in ("open_time", *FIELDS)}

@@ -37,6 +37,8 @@ class Account:
         self._recent: dict[tuple[str, str], Recent] = {}
         self._exposure = Exposure()
         self._equity_read = float(wallet)
+        self._told: tuple[guards.Track, GuardState] | None = None
+        self._notionals: dict[str, float] = {}  # at their entries
         self.ruined_at: int | None = None  # when the equity was seen at or below zero
 
     # -- what decisions see
@@ -49,7 +51,9 @@ class Account:
 
     @property
     def guard_state(self) -> GuardState:
-        return guards.state_of(self._track, self._rules)
+        if self._told is None or self._told[0] is not self._track:
+            self._told = self._track, guards.state_of(self._track, self._rules)
+        return self._told[1]
 
     def recent(self, variant: str, symbol: str, now: int) -> Recent:
         known = self._recent.get((variant, symbol), Recent())
@@ -64,22 +68,27 @@ class Account:
         self, notional: Decimal, symbol: str, leverage: int, brackets: tuple[MarginBracket, ...], now: int
     ) -> bool:
         """Whether the venue would take an entry of that notional: enough free margin, and a bracket for it."""
-        bound, same = 0.0, float(notional)
+        offered = [bracket.notional_cap for bracket in brackets if bracket.max_leverage >= leverage]
+        largest = float(max(offered)) if offered else 0.0 if brackets else float("inf")
+        wanted, same = float(notional) / leverage, float(notional)
+        for signal_id, trade in self._live.items():
+            entered = self._notionals[signal_id]
+            wanted += entered / trade.intent.leverage
+            same += entered if trade.intent.symbol == symbol else 0.0
+        if wanted <= self._equity_read / 2 and same <= largest / 2:
+            return True  # whatever the prices have done since
         for trade in self._live.values():
             intent = trade.intent
-            worth = float(intent.quantity) * self._price_at(intent.symbol, now)
-            bound += worth / intent.leverage
-            same += worth if intent.symbol == symbol else 0.0
-        offered = [bracket.notional_cap for bracket in brackets if bracket.max_leverage >= leverage]
-        if brackets and same > (max(offered) if offered else 0):
-            return False
-        wanted = bound + float(notional) / leverage
-        return wanted <= self._equity_read / 2 or wanted <= self._equity(now)
+            more = float(intent.quantity) * self._price_at(intent.symbol, now) - self._notionals[intent.signal_id]
+            wanted += more / intent.leverage
+            same += more if intent.symbol == symbol else 0.0
+        return same <= largest and wanted <= self._equity(now)
 
     # -- what happens
 
-    def add(self, trade: Trade) -> None:
+    def add(self, trade: Trade, notional: float) -> None:
         intent = trade.intent
+        self._notionals[intent.signal_id] = notional
         self._live[intent.signal_id] = trade
         self._held[intent.signal_id] = Held(intent.variant, intent.tier, intent.symbol, intent.side)
         self._exposure = Exposure()
@@ -105,7 +114,7 @@ class Account:
         counted, moment = False, key // 2
         while self._ends and self._ends[0][0] == key:
             trade = self._live.pop(heapq.heappop(self._ends)[1])
-            del self._held[trade.intent.signal_id]
+            del self._held[trade.intent.signal_id], self._notionals[trade.intent.signal_id]
             position = trade.position
             if position.opened_at is not None:
                 counted = True

@@ -5,9 +5,11 @@ A row that cannot become an entry by its numbers alone is counted and not built;
 its turn comes, because an accepted entry is walked to its end at once.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +17,8 @@ import numpy.typing as npt
 
 from bot.clock import MINUTE_MS
 from bot.config import GuardsTable
-from bot.messages import Bars, EntryIntent, Forecast, ForecastRefused, Signal, TradingState
+from bot.hookspecs import Categories
+from bot.messages import Bars, EntryIntent, Floats, Forecast, ForecastRefused, Signal, TradingState
 from bot.research.backtest.account import Account
 from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import Said, SignalSource
@@ -24,10 +27,13 @@ from bot.strategy.cycle import Measures, Seen, decide, measure
 from bot.strategy.guards import rules_of
 from bot.strategy.reasons import Reason
 from bot.strategy.variant import Variant
-from bot.strategy.window import refusal, refusals, tail, upto
+from bot.strategy.window import newest, refusal, refusals
 
 Times = npt.NDArray[np.int64]
 CONDITIONAL_ORDERS = 180  # that the desk lets positions need, of the venue's 200
+MARKET = "market"  # the entry that looks at nothing
+_NOTHING = Categories(trend=0, momentum=0, strength=0, volume=0, volatility=0, votes={}, measures={})
+UNASKED = Measures(50.0, 1.0, _NOTHING)  # of bars whose measures nobody looks at and no row is kept of
 Told = Callable[[int, int], None]  # candidates done, candidates in all
 
 
@@ -41,7 +47,6 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms
     guards: GuardsTable
     every_row: bool = False  # build and keep every signal row, as the live log does
-    prepared: Callable[[str, int], Measures | None] | None = None  # where the source knows what bars measure
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -59,6 +64,18 @@ class _Candidates(msgspec.Struct, frozen=True, eq=False):
     symbol: int  # its place in the variant
     at: Times
     bar_close_at: Times
+    price: Floats  # in ticks; NaN: none is known
+    paid: Times  # funding payments by then
+
+
+class _Row(NamedTuple):
+    """One of them, by its columns in the table of all."""
+
+    variant: int
+    symbol: int
+    at: int
+    bar_close_at: int
+    paid: int
 
 
 def run(
@@ -77,9 +94,9 @@ def run(
         for place, symbol in enumerate(variant.symbols)
     ]
     deciding = _Deciding(enabled, markets, source, setup, decisions)
-    order = _in_time(found)
-    for done, row in enumerate(order.tolist()):
-        deciding.decide(*row)
+    order, prices = _in_time(found)
+    for done, (row, price) in enumerate(zip(order.tolist(), prices.tolist(), strict=True)):
+        deciding.decide(_Row(*row), price)
         if told is not None and not done % 1_000:
             told(done, len(order))
     return Outcome(
@@ -91,15 +108,20 @@ def run(
     )
 
 
-def _in_time(found: Sequence[_Candidates]) -> npt.NDArray[np.int64]:
-    """(candidates, 4): variant, symbol, time, bar; of one moment by variant, then by symbol."""
+def _in_time(found: Sequence[_Candidates]) -> tuple[Times, Floats]:
+    """Rows in the columns of `_Row`, (candidates, 5), and their prices; of one moment by variant, then by symbol."""
     rows = [
-        np.column_stack((np.full(len(one.at), one.variant), np.full(len(one.at), one.symbol), one.at, one.bar_close_at))
+        np.column_stack((_all(one, one.variant), _all(one, one.symbol), one.at, one.bar_close_at, one.paid))
         for one in found
     ]
-    table = np.concatenate(rows) if rows else np.zeros((0, 4))
-    table = table.astype(np.int64)
-    return table[np.lexsort((table[:, 1], table[:, 0], table[:, 2]))]
+    table = np.concatenate([np.zeros((0, 5), dtype=np.int64), *rows])
+    prices = np.concatenate([np.zeros(0), *(one.price for one in found)])
+    order = np.lexsort((table[:, 1], table[:, 0], table[:, 2]))
+    return table[order], prices[order]
+
+
+def _all(one: _Candidates, value: int) -> Times:
+    return np.full(len(one.at), value, dtype=np.int64)
 
 
 def _candidates(
@@ -120,10 +142,10 @@ def _candidates(
     inside = (at >= setup.start) & (at < setup.end)
     at, close_at = at[inside], close_at[inside]
     if setup.every_row:
-        return _Candidates(number, place, at, close_at)
+        return _of(number, place, at, close_at, market)
     if market is None:
         decisions[variant.name, "refuse", str(Reason.INSTRUMENT_MISSING)] += len(at)
-        return _Candidates(number, place, at[:0], close_at[:0])
+        return _of(number, place, at[:0], close_at[:0], market)
     said = source.said(variant, variant.symbols[place])
     wanted = np.ones(len(at), dtype=np.bool_)
     for reason, where in _windowless(market.bars, close_at, setup.context):
@@ -134,7 +156,13 @@ def _candidates(
     below |= predicted == 0.0
     decisions[variant.name, "refuse", str(Reason.BELOW_THRESHOLD)] += int((below & wanted).sum())
     wanted &= ~below
-    return _Candidates(number, place, at[wanted], close_at[wanted])
+    return _of(number, place, at[wanted], close_at[wanted], market)
+
+
+def _of(number: int, place: int, at: Times, close_at: Times, market: SymbolMarket | None) -> _Candidates:
+    if market is None:
+        return _Candidates(number, place, at, close_at, np.full(len(at), np.nan), np.zeros(len(at), dtype=np.int64))
+    return _Candidates(number, place, at, close_at, market.prices_at(at), market.payments_before(at))
 
 
 def _windowless(bars: Bars, close_at: Times, context: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
@@ -158,6 +186,11 @@ def _joined(said: Said, close_at: Times) -> npt.NDArray[np.float64]:
         there = known[index] == close_at
         predicted[there] = said.predicted[index[there]]
     return predicted
+
+
+def _asks(variant: Variant) -> bool:
+    """Whether anything of the variant looks at what the bars measure."""
+    return bool(variant.filters) or variant.entry.name != MARKET
 
 
 class _Deciding:
@@ -192,35 +225,34 @@ class _Deciding:
             found = float(market.path.ticks[max(index, 0), 3])
         return found * market.tick
 
-    def decide(self, number: int, place: int, at: int, bar_close_at: int) -> None:
-        """One row, and perhaps a trade."""
-        variant = self._variants[number]
-        symbol = variant.symbols[place]
-        self.account.pass_time(at)
+    def decide(self, row: _Row, price: float) -> None:
+        """One row, and perhaps a trade. `price`: what stands then, in ticks."""
+        variant = self._variants[row.variant]
+        symbol = variant.symbols[row.symbol]
+        self.account.pass_time(row.at)
         market = self._markets.get(symbol)
-        seen, measures = self._see(variant, symbol, at, bar_close_at, market)
+        seen, measures = self._see(variant, symbol, row, market, price)
         signal, intent = decide(variant, seen, self.account.exposure, measures)
         self._decisions[variant.name, signal.decision, signal.decision_reason] += 1
         if self._setup.every_row:
             self.rows.append(signal)
         if intent is not None and market is not None:
-            self._enter(intent, market, signal.predicted_return or 0.0)
+            self._enter(intent, market, seen.mark_price, signal.predicted_return or 0.0)
 
     def _see(
-        self, variant: Variant, symbol: str, at: int, bar_close_at: int, market: SymbolMarket | None
+        self, variant: Variant, symbol: str, row: _Row, market: SymbolMarket | None, price: float
     ) -> tuple[Seen, Measures | None]:
         bars, measures = None, None
         rate, next_funding_at, mark = None, None, None
         answer: Forecast | ForecastRefused = ForecastRefused(symbol, Reason.INSTRUMENT_MISSING)
         if market is not None:
-            bars, measures, answer = self._window(variant, market, at, bar_close_at)
-            ticks = market.ticks_at(at)
-            mark = None if ticks is None else int(ticks) * market.instrument.tick_size
-            rate, next_funding_at = market.funding_known(at)
+            bars, measures, answer = self._window(variant, market, row.at, row.bar_close_at)
+            mark = None if math.isnan(price) else int(price) * market.instrument.tick_size
+            rate, next_funding_at = market.funding_known(row.paid)
         seen = Seen(
             symbol=symbol,
-            cycle_at=at,
-            now=at,
+            cycle_at=row.at,
+            now=row.at,
             bars=bars,
             forecast=answer,
             mark_price=mark,
@@ -229,7 +261,7 @@ class _Deciding:
             funding_rate=rate,
             next_funding_at=next_funding_at,
             guards=self.account.guard_state,
-            recent=self.account.recent(variant.name, symbol, at),
+            recent=self.account.recent(variant.name, symbol, row.at),
         )
         return seen, measures
 
@@ -240,31 +272,29 @@ class _Deciding:
         symbol, context, interval = market.symbol, self._setup.context, market.bars.interval_ms
         known = self._seen_bars.get(symbol)
         if known is None or known[0] != bar_close_at:
-            bars = tail(upto(market.bars, bar_close_at), context)
+            bars = newest(market.bars, bar_close_at, context)
             if not len(bars) or bars.close_at != bar_close_at:
                 return None, None, ForecastRefused(symbol, Reason.BAR_MISSING)
             reason = refusal(bars, context, interval) if self._setup.every_row else None  # else they are sound
             if reason is not None:
                 return None, None, ForecastRefused(symbol, reason)
-            prepared = None if self._setup.prepared is None else self._setup.prepared(symbol, bar_close_at)
-            known = self._seen_bars[symbol] = bar_close_at, bars, prepared or measure(bars)
+            known = self._seen_bars[symbol] = bar_close_at, bars, None
+        if known[2] is None and (self._setup.every_row or _asks(variant)):
+            known = self._seen_bars[symbol] = known[0], known[1], measure(known[1])
         place = variant.name, symbol
         if place not in self._said:
             self._said[place] = self._source.said(variant, symbol)
-        return known[1], known[2], self._said[place].answer(at, bar_close_at)
+        return known[1], known[2] or UNASKED, self._said[place].answer(at, bar_close_at)
 
-    def _enter(self, intent: EntryIntent, market: SymbolMarket, predicted: float) -> None:
+    def _enter(self, intent: EntryIntent, market: SymbolMarket, mark: Decimal | None, predicted: float) -> None:
         account, instrument = self.account, market.instrument
-        price = intent.limit_price
-        if price is None:
-            price = int(market.ticks_at(intent.created_at) or 0) * instrument.tick_size
+        notional = (intent.limit_price or mark or Decimal(0)) * intent.quantity
         full = 2 * (len(account.exposure.held) + 1) > CONDITIONAL_ORDERS
-        affordable = account.affords(
-            price * intent.quantity, intent.symbol, intent.leverage, instrument.brackets, intent.created_at
-        )
-        if full or not affordable:
+        if full or not account.affords(
+            notional, intent.symbol, intent.leverage, instrument.brackets, intent.created_at
+        ):
             trade = refused(intent, predicted, REJECTED)
         else:
             trade = walk(intent, market, self._setup.terms, predicted)
         self.trades.append(trade)
-        account.add(trade)
+        account.add(trade, float(notional))

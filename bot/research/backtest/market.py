@@ -14,16 +14,15 @@ from bot.exchange.simulator.recordings import (
     WARMUP_HOURS,
     fitting,
     funding_between,
-    hour_of,
     refuse_absurd,
     select,
 )
 from bot.history.bars import BarFiles, absent
 from bot.history.funding import FundingFiles
 from bot.history.layout import INTERVAL_NAME
-from bot.messages import Bars
+from bot.messages import Bars, Floats
 from bot.strategy.exits import AS_PLAYED
-from bot.strategy.walk import PricePath, bar_at, in_ticks, last_price
+from bot.strategy.walk import PricePath, Times, bar_at, in_ticks, last_price, last_prices
 from bot.venue import Instrument
 
 FUNDING_MS = 8 * HOUR_MS
@@ -55,11 +54,18 @@ class SymbolMarket(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             return None
         return last_price(self.path.at, self.path.span, self.path.ticks, index, moment, AS_PLAYED)
 
-    def funding_known(self, moment: int) -> tuple[Decimal, int]:
-        """(rate, time) of the next payment as the simulator tells them: the last one paid, and its interval."""
+    def prices_at(self, moments: Times) -> Floats:
+        """The same of many moments, oldest first; NaN where a bar is missing."""
+        return last_prices(self.path.at, self.path.span, self.path.ticks, moments, AS_PLAYED)
+
+    def payments_before(self, moments: Times) -> Times:
+        """How many payments had been made by each of the moments."""
+        return np.searchsorted(self.funding.at, moments, side="right")
+
+    def funding_known(self, count: int) -> tuple[Decimal, int]:
+        """(rate, time) of the next payment as the simulator tells them after `count` payments: as the last one was."""
         paid = self.funding.at
-        count = int(np.searchsorted(paid, moment, side="right"))
-        first = int(np.searchsorted(paid, self.began_at, side="right"))
+        first = int(paid.searchsorted(self.began_at, side="right"))
         if count <= first:
             return USUAL_RATE, self.began_at - self.began_at % FUNDING_MS + FUNDING_MS
         interval = int(paid[count - 1] - paid[count - 2]) if count - first >= 2 else FUNDING_MS
@@ -96,14 +102,14 @@ def load_symbol(
     if not len(bars) or bars.close_at <= start:
         return None
     instrument = fitting(instrument_of(symbol, float(bars.close[-1])), bars)
-    path = _path(files, bars, float(instrument.tick_size), start, finest_ms)
+    path = finest_path(files, bars, float(instrument.tick_size), start, finest_ms)
     funding, assumed = funding_between(FundingFiles(files.directory).load(symbol), start, end)
     return SymbolMarket(
         bars=bars, path=path, instrument=instrument, funding=funding, began_at=start, assumed_funding=assumed
     )
 
 
-def _path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) -> PricePath:
+def finest_path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) -> PricePath:
     """The finest bars of each of `bars` from `start` on, in order of time."""
     left = bars.open_time[bars.open_time >= start]
     parts: list[PricePath] = []
@@ -112,9 +118,10 @@ def _path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) 
             continue
         detail = files.load(bars.symbol, interval, start=start, end=bars.close_at)
         refuse_absurd(files.place(bars.symbol, interval), detail)
-        opened, count = np.unique(hour_of(detail.open_time), return_counts=True)
-        whole = np.intersect1d(opened[count == HOUR_MS // interval], left)
-        parts.append(in_ticks(select(detail, np.isin(hour_of(detail.open_time), whole)), tick))
+        owner = detail.open_time - detail.open_time % bars.interval_ms
+        opened, count = np.unique(owner, return_counts=True)
+        whole = np.intersect1d(opened[count == bars.interval_ms // interval], left)
+        parts.append(in_ticks(select(detail, np.isin(owner, whole)), tick))
         left = np.setdiff1d(left, whole)
     parts.append(in_ticks(select(bars, np.isin(bars.open_time, left)), tick))
     return _joined([part for part in parts if len(part)], bars.symbol)

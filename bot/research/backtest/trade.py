@@ -6,12 +6,15 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import msgspec
 import numpy as np
 
+from bot.config import CostsTable
+from bot.config import money as as_money
+from bot.exchange.matching import Settings
 from bot.messages import EntryIntent, Position, PositionStatus, Side
 from bot.research.backtest.market import SymbolMarket
-from bot.strategy.exits import OFF, scalars
+from bot.strategy.exits import OFF, STILL_OPEN, scalars
 from bot.strategy.follow import EXPIRED, FILLED, Path
 from bot.strategy.liquidation import bracket_of, liquidation_price
-from bot.strategy.walk import ENDS, NEVER, STILL_OPEN, bar_at, first_stop, first_target, hold, wait, worsened
+from bot.strategy.walk import ENDS, NEVER, bar_at, first_stop, first_target, hold, wait, worsened
 
 CENT = Decimal("0.00000001")  # what the venue rounds fees and payments to
 NOT_FILLED, REJECTED, NO_BARS = "not_filled", "rejected", "no_bars"
@@ -27,6 +30,31 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     path: Path = Path.PESSIMISTIC
     arms: bool = True  # a limit gets its stop before it is sent, and is not sent where that would trigger
     liquidates: bool = True  # positions end at the liquidation price of isolated margin
+
+
+def terms_of(costs: CostsTable, path: Path, latency_ms: int, *, arms: bool) -> Terms:
+    """What the operator says that trading costs; along a played path nothing that the simulator does not do."""
+    return Terms(
+        maker_fee=as_money(costs.maker_fee_pct) / 100,
+        taker_fee=as_money(costs.taker_fee_pct) / 100,
+        slippage_bps=costs.slippage_bps,
+        latency_ms=0 if path is Path.PLAYED else latency_ms,
+        path=path,
+        arms=arms,
+        liquidates=path is not Path.PLAYED,
+    )
+
+
+def simulators_terms() -> Terms:
+    """What the exchange simulator charges, and how it plays a bar."""
+    settings = Settings()
+    return Terms(
+        maker_fee=settings.maker_fee,
+        taker_fee=settings.taker_fee,
+        slippage_bps=float(settings.market_slippage_bps),
+        path=Path.PLAYED,
+        liquidates=False,
+    )
 
 
 class Trade(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -1,0 +1,1 @@
+"""Rules that predict from bars alone."""

@@ -89,7 +89,9 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
     require(store, context=context, horizon=settings.model.horizon, interval_ms=HOUR_MS)
     start, end = grid.span()
     source = StoredForecasts({recipe.base.tier: store}, start, end, HOUR_MS, settings.model.max_input_distance)
-    terms = msgspec.structs.replace(terms_of(settings, PATHS[grid.sweep.path], 0), liquidates=False)
+    terms = msgspec.structs.replace(
+        terms_of(settings.costs, PATHS[grid.sweep.path], 0, arms=settings.orders.prearm_stops), liquidates=False
+    )
     with progress("signals", "asked") as show:
         work, spans = assemble(recipe, markets, source, context, terms, show)
     folder = options.state / "sweeps" / f"{options.grid.stem}-{key_of(work)}"

@@ -1,5 +1,5 @@
-"""The rule that every backtester was given: long when RSI(14) crosses below a bound, entry at the next bar's open, a stop,
-a target, out 48 bars later, one position a symbol, fee 0.05 % a side. Here as a sweep and as a plain loop.
+"""The rule that every backtester was given: long when RSI(14) crosses below a bound, entry at the next bar's open, a
+stop, a target, out 48 bars later, one position a symbol, fee 0.05 % a side. Here as a sweep and as a plain loop.
 """
 
 import itertools

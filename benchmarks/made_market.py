@@ -1,4 +1,4 @@
-"""The market of `benchmarks.research`, from a seed: five-minute bars in memory, as files, and forecasts of their hours."""
+"""The market of `benchmarks.research`, from a seed: five-minute bars, as files too, and forecasts of their hours."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from bot.messages import Bars
 FIVE_MS = 5 * MINUTE_MS
 START = 1_735_689_600_000  # 2025-01-01
 SWING = 0.0018  # of a bar's log return
-TICKS = 10_000  # of a first price of 100
 CONTEXT, HORIZON = 192, 4
 
 
@@ -27,9 +26,9 @@ def five_minutes(symbol: str, count: int, seed: int, start: int = START) -> Bars
     opened = np.concatenate([[100.0], close[:-1]])
     reach = np.abs(random.normal(0, SWING / 2, (2, count)))
     high, low = np.maximum(opened, close) * (1 + reach[0]), np.minimum(opened, close) * (1 - reach[1])
-    prices = (np.round(one, 3) for one in (opened, high, low, close))
+    opened, high, low, close = (np.round(one, 3) for one in (opened, high, low, close))
     times = start + FIVE_MS * np.arange(count, dtype=np.int64)
-    return Bars(symbol, FIVE_MS, times, *prices, random.uniform(1e4, 1e5, count))
+    return Bars(symbol, FIVE_MS, times, opened, high, low, close, random.uniform(1e4, 1e5, count))
 
 
 def hours_of(fine: Bars) -> Bars:

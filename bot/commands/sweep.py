@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
-from bot.commands.backtest import PATHS, terms_of
+from bot.commands.backtest import PATHS
 from bot.commands.output import Grid as Printed
 from bot.commands.output import configure_logs, console, day, moment, print_json, print_table, signed
 from bot.commands.progress import progress
@@ -24,6 +24,7 @@ from bot.history.layout import INTERVALS, write_frame
 from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.signals import StoredForecasts
+from bot.research.backtest.trade import terms_of
 from bot.research.sweep.assemble import Recipe, Span, assemble
 from bot.research.sweep.grid import ENTRY, Grid, read_grid
 from bot.research.sweep.page import sweep_page

@@ -219,7 +219,8 @@ def _engine_seconds(folder: Path, files: BarFiles) -> float:
 
 def _book(variants: Path, folder: Path, days: int) -> list[Row]:
     """Every variant of the book over five-minute bars of every symbol and stored forecasts, as one process."""
-    book = load_variants([variants], PluginHost.load(installed=False).plugins, 44)
+    found = load_variants([variants], PluginHost.load(installed=False).plugins, 44)
+    book = [variant for variant in found if variant.enabled]
     symbols = list(dict.fromkeys(symbol for variant in book for symbol in variant.symbols))
     bars, forecasts = write_book(folder, symbols, days)
     done: Finished = run_bot(["backtest", variants, "--bars", bars, "--store", forecasts, "--state", folder / "state"])

@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint simulate bench bench-decide bench-model bench-research bench-soak kills fuzz format install clean
+.PHONY: help run test lint simulate bench bench-decide bench-model bench-research bench-soak kills mutants fuzz format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/demo/ on a generated market'
@@ -32,6 +32,7 @@ help: ## list what can be made
 	@echo 'make bench-research   backtest and sweep beside what other backtesters take for the same rule'
 	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'
 	@echo 'make kills    KILLS=100: the bot is killed again and again in replays, and nothing may be lost or doubled'
+	@echo 'make mutants  deliberate faults in the order path, one by one: the table says which test catches each'
 	@echo 'make fuzz     FUZZ=2000 spoiled examples for each decoder, then FUZZ_SECONDS=30 of atheris where it installs'
 	@echo 'make format   let ruff format and fix'
 	@echo 'make install  install only'
@@ -109,6 +110,9 @@ bench-soak: $(VENV)/.installed
 
 kills: $(VENV)/.tested
 	@$(BIN)/python -m tests.flow.campaign --kills $(KILLS) $(ARGS)
+
+mutants: $(VENV)/.tested
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 # atheris has wheels for Linux on x86-64 alone; elsewhere hypothesis does it without.
 fuzz: $(VENV)/.tested

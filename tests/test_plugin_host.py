@@ -55,7 +55,7 @@ def reason_with(folder: Path, **variant: object) -> str:
 
 def test_the_shipped_plugins_are_found_with_kind_file_and_options() -> None:
     rows = {(row.kind, row.name): row for row in PluginHost.load(installed=False).describe()}
-    folders = {"tier": "tiers", "filter": "filters", "entry": "entries"}
+    folders = {"tier": "tiers", "filter": "filters", "entry": "entries", "rule": "rules"}
     files = [(kind, path.stem) for kind, folder in folders.items() for path in Path("plugins", folder).glob("[!_]*.py")]
     assert set(rows) == set(files)
     rsi = rows["filter", "rsi"]

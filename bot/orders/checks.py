@@ -68,6 +68,7 @@ class Checks:
             findings = await self._reconciler.run(self._intake.on_fills, self._intake.on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
             self._not_reconciled(str(error))
+            await self._tending.keep()
             return
         except OperatorError as error:
             if self._gate.holds("starting"):
@@ -94,6 +95,7 @@ class Checks:
             findings = await self._reconciler.check(self._intake.on_fills, self._intake.on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
             self._not_reconciled(str(error))
+            await self._tending.keep()
             return
         if self._intake.booked > booked:
             self._news.tell("unheard_executions", Severity.WARNING, executions=self._intake.booked - booked)

@@ -148,13 +148,12 @@ class Protection:
 
         Any other refusal (the price is past the stop already, too many orders) is one of the entry too.
         """
-        if position.status is not PositionStatus.PENDING:
-            return
-        if code in POSITION_NOT_SEEN:
+        pending = position.status is PositionStatus.PENDING
+        if pending and code in POSITION_NOT_SEEN:
             self._cover.arms = False
             await self._store.set_fact(NOT_WHILE_FLAT, self._clock.now())
             self._news.tell("stops_come_with_the_fill", Severity.WARNING, symbol=position.symbol, error=code)
-        else:
+        elif pending or position.status is PositionStatus.OPEN:  # open: its stop has closed what had filled so far
             self._cover.withdraw(position)
 
     def _watch(self, positions: Sequence[Position]) -> None:

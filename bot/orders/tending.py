@@ -82,6 +82,13 @@ class Tending:
             self._outcomes[position.position_id] = outcome
             self._news.publish(outcome)
 
+    async def keep(self) -> None:
+        """Commit what a comparison that was broken off has settled: what is closed by then is soon forgotten."""
+        positions = list(self._book.positions.values())
+        await self._protection.commit(positions)
+        for position in positions:
+            self.announce(position)
+
     def forget_closed(self) -> None:
         for position_id in self._book.forget_closed():
             self._outcomes.pop(position_id, None)

@@ -130,6 +130,34 @@ def wait(
 
 
 @compiled
+def met(
+    price: float, gap: bool, sign: int, placed: float, placed_reason: int, target: float, liquidation: float
+) -> tuple[int, float]:
+    """(ended by, price found) of what waits at the venue when `price` comes; after a gap all is met at that price."""
+    if passed(price, sign, liquidation) and sign * (liquidation - placed) > 0:
+        return LIQUIDATED, price if gap else liquidation
+    if passed(price, sign, placed):
+        return placed_reason, price if gap else placed
+    if passed(price, -sign, target):
+        return TARGET, price if gap else target
+    return STILL_OPEN, 0.0
+
+
+@compiled
+def due_before(now: int, before: float, sign: int, entry: float, opened_at: int, rules: Rules) -> tuple[int, int]:
+    """(rule, time) of a time that is up before `now`, while the price `before` stands; STILL_OPEN: none is."""
+    max_hold_ms, red_after_ms, session_end_at = rules[4:]
+    gain = gain_pct(before, sign, entry)
+    due = min(opened_at + max_hold_ms, session_end_at)
+    if gain < 0.0:
+        due = min(due, opened_at + red_after_ms)
+    if due >= now:
+        return STILL_OPEN, NEVER
+    at = int(max(due, opened_at))
+    return time_up(gain, at, opened_at, max_hold_ms, red_after_ms, session_end_at), at
+
+
+@compiled
 def hold(
     at: Times,
     span: Times,
@@ -156,7 +184,6 @@ def hold(
     decides to what the venue does; meanwhile the stop that stood before still stands. Not worsened yet: whoever ends
     is a taker of the price found.
     """
-    max_hold_ms, red_after_ms, session_end_at = rules[4:]
     best, wanted, reason = entry, stop, STOP_LOSS  # the guard's
     placed, placed_reason = stop, STOP_LOSS  # the venue's
     coming, coming_reason, coming_at = stop, STOP_LOSS, 0
@@ -173,24 +200,17 @@ def hold(
             if now < first_at:
                 continue
             if leaving == STILL_OPEN:
-                gain = gain_pct(before, sign, entry)
-                due = min(opened_at + max_hold_ms, session_end_at)
-                if gain < 0.0:
-                    due = min(due, opened_at + red_after_ms)
-                if due < now:
-                    leave_at = int(max(due, opened_at))
-                    leaving = time_up(gain, leave_at, opened_at, max_hold_ms, red_after_ms, session_end_at)
-                    leave_at += latency
+                leaving, leave_at = due_before(now, before, sign, entry, opened_at, rules)
+                leave_at += latency
             if leaving != STILL_OPEN and leave_at < now:
                 return leaving, before, leave_at, index, True
-            if coming_at <= now:
+            if placed != coming and coming_at <= now:
                 placed, placed_reason = coming, coming_reason
-            if passed(price, sign, liquidation) and sign * (liquidation - placed) > 0:
-                return LIQUIDATED, price if after == 0 else liquidation, now, index, False
-            if passed(price, sign, placed):
-                return placed_reason, price if after == 0 else placed, now, index, False
-            if passed(price, -sign, target):
-                return TARGET, price if after == 0 else target, now, index, False
+                if passed(before, sign, placed):  # the price has come to it first, so that the desk closes
+                    return placed_reason, before, coming_at, index, True
+            ended, found = met(price, after == 0, sign, placed, placed_reason, target, liquidation)
+            if ended != STILL_OPEN:
+                return ended, found, now, index, False
             before = price
             if leaving != STILL_OPEN:
                 continue

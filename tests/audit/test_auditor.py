@@ -7,7 +7,7 @@ import pytest
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from bot.config import CostsTable
-from bot.messages import Severity, Signal
+from bot.messages import BotEvent, Severity, Signal
 from bot.strategy.counterfactual import costs_of, pursuit_of
 from bot.strategy.follow import FollowStatus, Path, follow
 from tests.audit.world import Memory, Recorded, World
@@ -166,3 +166,21 @@ async def test_the_end_of_a_replay_audits_what_is_left(refused: list[Signal]) ->
         await world.end()
     spans = [(event.detail["since_at"], event.detail["until_at"]) for event in world.events("audit_done")]
     assert spans == [(MONDAY, MONDAY + DAY_MS), (MONDAY + DAY_MS, MONDAY + DAY_MS + 10 * HOUR_MS)]
+
+
+async def test_after_each_audit_the_day_is_held_against_the_backtest(refused: list[Signal]) -> None:
+    asked: list[tuple[int, int]] = []
+
+    async def parity(since: int, until: int) -> BotEvent:
+        asked.append((since, until))
+        return BotEvent(at=until, name="parity_ok", detail={})
+
+    world = World(Memory(refused))
+    async with world.auditing(parity=parity):
+        await world.go_to(MONDAY + DAY_MS + ROUND)
+        await world.end()
+    assert asked[0] == (MONDAY, MONDAY + DAY_MS)
+    told = [
+        event.name for event in world.news if isinstance(event, BotEvent) and event.name in ("audit_done", "parity_ok")
+    ]
+    assert told[:2] == ["audit_done", "parity_ok"]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from bot.audit.auditor import AuditMessage, AuditNews, Auditor, MarketEnded
+from bot.audit.auditor import AuditMessage, AuditNews, Auditor, DayCheck, MarketEnded
 from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, ReplayClock
 from bot.config import CostsTable
@@ -93,13 +93,15 @@ class World:
         self.began, self.days = began, days
 
     @asynccontextmanager
-    async def auditing(self, symbols: Mapping[str, int] | None = None) -> AsyncIterator[None]:
+    async def auditing(
+        self, symbols: Mapping[str, int] | None = None, parity: DayCheck | None = None
+    ) -> AsyncIterator[None]:
         expectations = Expectations(
             symbols=symbols or {"BTC": 1}, context=CONTEXT, horizon_ms=4 * HOUR_MS, up_since=self.began
         )
         auditor = Auditor(
             expectations, self.days, costs_of(CostsTable()), self.inbox, self.clock, self.memory,
-            VenuePaths(self.source), self._publish,
+            VenuePaths(self.source), self._publish, parity,
         )  # fmt: skip
         async with anyio.create_task_group() as group:
             await group.start(auditor.run)

@@ -194,3 +194,16 @@ async def test_further_fills_do_not_make_the_guard_forget_the_best_price() -> No
         await watch.price(102.6)
     levels = [one.stop_price for one in watch.asked if isinstance(one, StopMove)]
     assert levels == pytest.approx([101.5, 102.1])
+
+
+async def test_a_fill_that_comes_before_the_stop_was_moved_keeps_the_best_price() -> None:
+    async with guarding() as watch:
+        await watch.tell(PositionChanged(position()))
+        await watch.price(102.0)
+        more = position()
+        more.intended = more.filled = Decimal(2)
+        await watch.tell(PositionChanged(more))
+        await watch.price(101.9)
+    levels = [one.stop_price for one in watch.asked if isinstance(one, StopMove)]
+    assert levels == pytest.approx([101.5] * len(levels))
+    assert levels

@@ -11,7 +11,7 @@ import trio.testing
 from bot.exchange.matching import Algo, NewOrder
 from bot.messages import ExitIntent, StopMove, TradingState, TradingStateChanged
 from bot.venue import Book, FundingDue, OrderState, UserStreamLost, UserStreamUp, VenueStatus
-from tests.orders.world import World, same_account
+from tests.orders.world import World, agrees, same_account
 
 D = Decimal
 
@@ -369,3 +369,19 @@ async def test_what_the_venue_refuses_on_one_position_does_not_hold_up_the_cover
         assert len(world.stops()) == 2
         assert world.position().stop_price == D("48902.0")
         assert same_account(world, desk)
+
+
+async def test_an_exit_of_which_nobody_knows_whether_it_arrived_is_not_joined_by_a_second_one() -> None:
+    world = World()
+    async with world.trading() as desk:
+        await opened(world)
+        world.port.lose["x0"] = "after"
+        world.port.blind_to.add("x0")
+        world.deaf = True
+        await world.tell(ExitIntent("sig1", "red_after", world.clock.now()))
+        assert [end for end in world.port.sent if end.startswith("x")] == ["x0"]
+        world.deaf = False
+        world.port.blind_to.clear()
+        await world.wait(8)
+        assert [end for end in world.port.sent if end.startswith("x")] == ["x0"]
+        assert agrees(world, desk)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bot.messages import Side, StopMove
 from bot.orders.cover import CONDITIONAL_LIMIT
-from tests.orders.world import World, agrees
+from bot.venue import Book, OrderReport
+from tests.orders.world import FaultyTrading, World, agrees
 
 D = Decimal
 FATES = (None, None, "before", "after", -1111, -4045, -2021, -2022)  # of the next stop that is sent
@@ -26,10 +27,22 @@ STEPS = st.lists(
 )
 
 
+class NeverBare(FaultyTrading):
+    """Looks at the stops after each cancel, and not only when all is done."""
+
+    async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
+        report = await super().cancel(symbol, client_id, book)
+        held = abs(sum((position.quantity for position in self.engine.positions()), D(0)))
+        stops = [algo.quantity for algo in self.engine.algos.values() if algo.is_open and algo.type == "STOP_MARKET"]
+        assert max(stops, default=D(0)) >= held, f"{client_id} was cancelled and left {held} bare"
+        return report
+
+
 class Trail:
     def __init__(self, side: Side, steps: list[tuple[int, int, object, bool]]) -> None:
         self.side, self.steps = side, steps
         self.world = World()
+        self.world.port = NeverBare(self.world.engine, self.world._tell_desk)
         self.price = D(50_000)
         self.best = D(0)
         self.placed = 0
@@ -78,3 +91,8 @@ def test_a_stop_only_improves_and_one_stands_at_all_times(
     side: Side, steps: list[tuple[int, int, object, bool]]
 ) -> None:
     trio.run(Trail(side, steps).run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_stop_is_not_taken_away_before_the_next_one_stands() -> None:
+    steps: list[tuple[int, int, object, bool]] = [(4, 1, None, False)] * 3
+    trio.run(Trail(Side.LONG, steps).run, clock=trio.testing.MockClock(autojump_threshold=0))

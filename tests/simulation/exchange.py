@@ -236,6 +236,8 @@ class Exchange:
             self._tell_event(event)
         self.changes += 1
         self.on_change()
+        for fault in self.plan.due(self.clock.now()):  # upon one of these events, and after all of them
+            self._strike(fault)
 
     def _tell_event(self, event: EngineEvent) -> None:
         name, symbol, client_id = _named(event)
@@ -253,8 +255,6 @@ class Exchange:
         for line in self.user_lines:
             self._send(line, frame, faults, now)
         self.plan.happened(subject, now)
-        for fault in self.plan.due(now):
-            self._strike(fault)
 
     def _send(self, line: Line[UserFrame], frame: UserFrame, faults: list[Fault], now: int) -> None:
         at = line.last_at = max(line.last_at, now + self.random.randint(5, 80))

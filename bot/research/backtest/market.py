@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from bot.clock import HOUR_MS, MINUTE_MS
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.errors import OperatorError
 from bot.exchange.simulator.instruments import instrument_of
 from bot.exchange.simulator.market import FundingRates
@@ -73,10 +73,8 @@ class SymbolMarket(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     def days_by_interval(self) -> dict[str, float]:
         """How many days the path has of each interval, by the interval's name."""
-        spans, counts = np.unique(self.path.span, return_counts=True)
-        day = 24 * HOUR_MS
-        found = zip(spans.tolist(), counts.tolist(), strict=True)
-        return {INTERVAL_NAME[span]: round(span * count / day, 2) for span, count in found}
+        counts = {length: int((self.path.span == length).sum()) for length in INTERVAL_NAME}
+        return {INTERVAL_NAME[length]: round(length * n / DAY_MS, 2) for length, n in counts.items() if n}
 
 
 def load_symbol(

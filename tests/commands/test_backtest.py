@@ -1,0 +1,121 @@
+"""`backtest` by its command line: by stored forecasts and by a rule; what it writes, refuses and imports."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bot.__main__ import main
+from bot.history.bars import SCHEMA
+from tests.commands.test_ic import BASE, COUNT, HORIZON, SYMBOLS, forecasts
+from tests.flow.processes import CHECKOUT
+from tests.history.made import bars
+
+PROMISED = {
+    *("venue", "started_at", "ended_at", "simulated_days", "symbols", "variants", "signals", "orders"),
+    *("entries_filled", "exits", "fees", "funding", "net_pnl", "max_drawdown", "naked_seconds", "ledger_equal"),
+    *("restarts", "wall_seconds"),
+}
+VARIANT = """[variant]
+name = "V"
+tier = "t1"
+symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+threshold_pct = 0.1
+entry = "market"
+
+[sizing]
+margin_usdt = 20
+volume_share_pct = 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bars").mkdir()
+    for symbol, seed in SYMBOLS.items():
+        made = bars(COUNT + HORIZON, symbol=symbol, seed=seed)
+        table = pl.DataFrame({name: getattr(made, name) for name in SCHEMA})
+        table.write_parquet(tmp_path / "bars" / f"{symbol}-1h.parquet")
+    forecasts(BASE, tmp_path / "forecasts", 0.3)
+    (tmp_path / "variant.toml").write_text(VARIANT)
+    (tmp_path / "bot.toml").write_text("[model]\ncontext = 64\n")
+    return tmp_path
+
+
+def words(folder: Path, *more: object) -> list[str]:
+    given = (
+        folder / "variant.toml", "--bars", folder / "bars", "--store", folder / "forecasts",
+        "--state", folder / "state", "--config", folder / "bot.toml",
+    )  # fmt: skip
+    return ["backtest", *map(str, given), *map(str, more)]
+
+
+def told(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_leaves_its_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, words(folder))
+    assert found.keys() >= PROMISED
+    assert found["venue"] == "backtest"
+    assert found["signals"]["enter"] > 50
+    assert sum(found["exits"].values()) == found["figures"]["trades"] > 50
+    assert found["predictions"]["hits"] > 0.5, "three tenths of what comes is in the forecasts"
+    assert len(found["hit_rate_by_decile"]) == 10
+    assert found["by_variant"]["V"]["trades"] == found["figures"]["trades"]
+    assert any(note.startswith("tiny@00000000 was trained on bars up to") for note in found["notes"])
+    assert "SOLUSDT: no bars in this range" in found["notes"]
+    written = json.loads((folder / "state" / "report" / "report.json").read_bytes())
+    assert written["net_pnl"] == found["net_pnl"]
+    page = (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")
+    headings = ("Equity and drawdown", "Months", "Trades on candles", "Prediction against outcome", "Hours (UTC)")
+    assert all(heading in page for heading in headings)
+
+
+def test_a_played_path_trades_at_other_prices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    worse, played = (told(capsys, words(folder, "--path", path)) for path in ("pessimistic", "played"))
+    assert worse["signals"].keys() == played["signals"].keys()
+    assert worse["net_pnl"] != played["net_pnl"]
+
+
+def test_a_rule_trades_instead_of_forecasts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, words(folder, "--rule", "rsi_dip", "--interval", "1h"))
+    assert found["model"] == "rule rsi_dip"
+    assert found["predictions"] is None
+    assert 0 < found["candidates"] < 100
+
+
+@pytest.mark.parametrize(
+    ("more", "words_of_it"),
+    [
+        (("--path", "kind"), "--path kind: expected one of pessimistic, played"),
+        (("--detail", "3m"), "--detail 3m: expected one of 1m, 5m, 1h"),
+        (("--rule", "none"), "--rule none: there is no such rule plugin; expected one of: rsi_dip"),
+        (("--interval", "5m"), "--interval 5m: goes with --rule"),
+        (("--rule", "rsi_dip", "--interval", "5m"), "no 5m bars of these variants' symbols"),
+        (("--checkpoint", "other@1"), "no forecasts of other@1; stored are: tiny@00000000"),
+        (("--from", "2030-01-01"), "there is nothing between it and --to"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], words_of_it: str
+) -> None:
+    assert main(words(folder, *more)) == 2
+    assert words_of_it in capsys.readouterr().err
+
+
+def test_no_torch_is_imported_on_this_path(folder: Path) -> None:
+    code = (
+        "import sys; from bot.__main__ import main; status = main(sys.argv[1:]); "
+        "print(status, [name for name in ('torch', 'timesfm', 'anyio', 'aiohttp') if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words(folder)], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert "torch" not in ended.stdout.splitlines()[-1], ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("0 ")

@@ -19,12 +19,12 @@ from bot.commands.stored import store_of
 from bot.config import BotFile, parse_toml, read_toml
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
-from bot.history.forecasts import require
+from bot.history.forecasts import ForecastStore, require
 from bot.history.layout import INTERVALS, write_frame
 from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.signals import StoredForecasts
-from bot.research.backtest.trade import terms_of
+from bot.research.backtest.trade import Terms, terms_of
 from bot.research.sweep.assemble import Recipe, Span, assemble
 from bot.research.sweep.grid import ENTRY, Grid, read_grid
 from bot.research.sweep.page import sweep_page
@@ -72,9 +72,62 @@ class SweepTold(msgspec.Struct, frozen=True, kw_only=True):
     verified: list[Verified]
 
 
+class _Inputs(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Everything that was read."""
+
+    recipe: Recipe
+    markets: Mapping[str, SymbolMarket]
+    store: ForecastStore
+    source: StoredForecasts
+    context: int
+    terms: Terms
+
+
 def sweep(options: SweepOptions, as_json: bool) -> None:
     """OperatorError for what is wrong with the grid; exit status 1 where a verified row differs from the backtest."""
     configure_logs()
+    inputs = _read(options)
+    recipe, markets, grid = inputs.recipe, inputs.markets, inputs.recipe.grid
+    with progress("signals", "asked") as show:
+        work, spans = assemble(recipe, markets, inputs.source, inputs.context, inputs.terms, show)
+    folder = options.state / "sweeps" / f"{options.grid.stem}-{key_of(work)}"
+    took = Stopwatch()
+    with progress("sweep", "configurations") as show:
+        computed = run(work, folder, [span.name for span in spans], show)
+    seconds = took.seconds
+    table, ranking = _ranked(options, grid, work, spans, folder)
+    start, end = grid.span()
+    told = SweepTold(
+        grid=str(options.grid),
+        folder=str(folder),
+        variant=recipe.base.name,
+        checkpoint=inputs.store.manifest.checkpoint,
+        from_at=start,
+        to_at=end,
+        trained_to_at=inputs.store.manifest.trained_to_at,
+        symbols=sorted(markets),
+        without_bars=sorted(set(recipe.base.symbols) - markets.keys()),
+        days_by_detail=_days_by_detail(markets.values()),
+        signals=len(work.extracted),
+        computed=computed,
+        seconds=round(seconds, 2),
+        per_second=round(computed / seconds, 1) if computed else 0.0,
+        ranking=ranking,
+        verified=[
+            verify(recipe, work, number, markets, inputs.source, inputs.context, inputs.terms)
+            for number in options.verify
+        ],
+    )
+    (folder / "report.html").write_text(sweep_page(grid, table, ranking, _about(told)), encoding="utf-8")
+    if as_json:
+        print_json(told)
+    else:
+        _show(told, grid)
+    if any(one.differences for one in told.verified):
+        raise typer.Exit(1)
+
+
+def _read(options: SweepOptions) -> _Inputs:
     if options.sort not in SORTS:
         raise OperatorError(f"--sort {options.sort}: expected one of {', '.join(SORTS)}")
     settings = read_toml(options.config, BotFile) if options.config.exists() else BotFile()
@@ -84,48 +137,18 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
             raise OperatorError(f"--verify {number}: expected the number of a configuration, 0 to {len(grid) - 1}")
     plugins = PluginHost.load(options.plugins).plugins
     recipe = Recipe(grid, parse_toml(grid.variant), plugins, settings.account.max_positions)
-    markets = _markets(options, recipe, settings.model.context)
-    store = store_of(options.store, recipe.base.tier, options.checkpoint)
-    context = settings.model.context
+    tier, context = recipe.base.tier, settings.model.context
+    store = store_of(options.store, tier, options.checkpoint)
     require(store, context=context, horizon=settings.model.horizon, interval_ms=HOUR_MS)
-    start, end = grid.span()
-    source = StoredForecasts({recipe.base.tier: store}, start, end, HOUR_MS, settings.model.max_input_distance)
-    terms = msgspec.structs.replace(
-        terms_of(settings.costs, PATHS[grid.sweep.path], 0, arms=settings.orders.prearm_stops), liquidates=False
+    terms = terms_of(settings.costs, PATHS[grid.sweep.path], 0, arms=settings.orders.prearm_stops)
+    return _Inputs(
+        recipe=recipe,
+        markets=_markets(options, recipe, context),
+        store=store,
+        source=StoredForecasts({tier: store}, *grid.span(), HOUR_MS, settings.model.max_input_distance),
+        context=context,
+        terms=msgspec.structs.replace(terms, liquidates=False),
     )
-    with progress("signals", "asked") as show:
-        work, spans = assemble(recipe, markets, source, context, terms, show)
-    folder = options.state / "sweeps" / f"{options.grid.stem}-{key_of(work)}"
-    took = Stopwatch()
-    with progress("sweep", "configurations") as show:
-        computed = run(work, folder, [span.name for span in spans], show)
-    seconds = took.seconds
-    table, ranking = _ranked(options, grid, work, spans, folder)
-    told = SweepTold(
-        grid=str(options.grid),
-        folder=str(folder),
-        variant=recipe.base.name,
-        checkpoint=store.manifest.checkpoint,
-        from_at=start,
-        to_at=end,
-        trained_to_at=store.manifest.trained_to_at,
-        symbols=sorted(markets),
-        without_bars=sorted(set(recipe.base.symbols) - markets.keys()),
-        days_by_detail=_days_by_detail(markets.values()),
-        signals=len(work.extracted),
-        computed=computed,
-        seconds=round(seconds, 2),
-        per_second=round(computed / seconds, 1) if computed else 0.0,
-        ranking=ranking,
-        verified=[verify(recipe, work, number, markets, source, context, terms) for number in options.verify],
-    )
-    (folder / "report.html").write_text(sweep_page(grid, table, ranking, _about(told)), encoding="utf-8")
-    if as_json:
-        print_json(told)
-    else:
-        _show(told, grid)
-    if any(one.differences for one in told.verified):
-        raise typer.Exit(1)
 
 
 def _markets(options: SweepOptions, recipe: Recipe, context: int) -> Mapping[str, SymbolMarket]:

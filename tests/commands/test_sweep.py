@@ -1,6 +1,8 @@
 """`sweep` by its command line: ranked with its doubts, resumed, verified by the exact backtest."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,9 @@ def test_a_grid_that_cannot_be_is_told_by_key(
     arguments[1] = str(path)
     assert main(arguments) == 2
     assert fault in capsys.readouterr().err
+
+
+def test_a_sweep_loads_no_torch() -> None:
+    found = "import sys, bot.commands.sweep; print(sorted({'torch', 'timesfm'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -52,7 +52,7 @@ def verify(
     swept = _swept(work, number)
     differences = []
     for key in sorted(exact.keys() | swept.keys()):
-        differences += _compared(key, swept.get(key), exact.get(key))
+        differences += compared(key, swept.get(key), exact.get(key))
     same = sum(exact[key] == swept.get(key) for key in exact)
     return Verified(number=number, trades=len(exact), same=same, differences=differences)
 
@@ -91,7 +91,7 @@ def _swept(work: Work, number: int) -> dict[Key, Facts]:
     return found
 
 
-def _compared(key: Key, swept: Facts | None, exact: Facts | None) -> list[Difference]:
+def compared(key: Key, swept: Facts | None, exact: Facts | None) -> list[Difference]:
     symbol, at = key
     if swept is None or exact is None:
         return [Difference(symbol, at, "trade", "none" if swept is None else "one", "none" if exact is None else "one")]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 import typer
 from rich.text import Text
@@ -189,8 +190,8 @@ def _ranked(
 def _with_settings(grid: Grid, table: pl.DataFrame) -> pl.DataFrame:
     left, columns = table["number"].to_numpy(), []
     for axis in reversed(grid.axes):
-        labels = pl.Series([choice.label for choice in axis.choices])
-        columns.append(labels.gather(left % len(axis)).alias(axis.name))
+        labels = np.array([choice.label for choice in axis.choices])
+        columns.append(pl.Series(axis.name, labels[left % len(axis)]))
         left = left // len(axis)
     return table.with_columns(reversed(columns))
 

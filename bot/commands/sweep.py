@@ -27,10 +27,10 @@ from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.signals import StoredForecasts
 from bot.research.backtest.trade import Terms, terms_of
 from bot.research.sweep.assemble import Recipe, Span, assemble
-from bot.research.sweep.grid import ENTRY, Grid, read_grid
+from bot.research.sweep.grid import Grid, read_grid
 from bot.research.sweep.page import sweep_page
 from bot.research.sweep.parts import Work, key_of, load, run, trials
-from bot.research.sweep.ranking import SORTS, Ranking, Winner, rank, scored, with_bounds
+from bot.research.sweep.ranking import SORTS, Ranking, Winner, rank, scored, settings_of, with_bounds
 from bot.research.sweep.verify import Verified, verify
 
 WARMUP_BARS = 100  # before the first window
@@ -237,20 +237,9 @@ def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
             f"{row.drawdown_pct:,.1f}%",
             _plain(row.profit_factor),
             f"{row.won_pct:.0f}%",
-            _settings(row, grid),
+            settings_of(row, grid),
         )
     return shown
-
-
-def _settings(row: Winner, grid: Grid) -> str:
-    """What the grid varies, the shortest names that tell."""
-    tried = [axis.name for axis in grid.axes if len(axis) > 1]
-    return ", ".join(row.settings[name] if name == ENTRY else f"{_short(name)} {row.settings[name]}" for name in tried)
-
-
-def _short(name: str) -> str:
-    """As in the variant's file, its table left out where that is [variant] or [exits]."""
-    return name.removeprefix("variant.").removeprefix("exits.").removeprefix("filter.")
 
 
 def _plain(value: float) -> str:

@@ -13,7 +13,7 @@ from bot.messages import Floats
 from bot.research.charts import DOWN, FONT, NOTHING, UP, bars_chart, fragment
 from bot.research.page import Card, study_page, table
 from bot.research.sweep.grid import Grid
-from bot.research.sweep.ranking import Ranking, Winner
+from bot.research.sweep.ranking import Ranking, Winner, settings_of, short_name
 
 MOST_LINES = 3_000  # of the parallel coordinates
 MOST_PAIRS = 10  # of axes
@@ -84,17 +84,14 @@ def _shown(count: int) -> str:
 def _winners(grid: Grid, ranking: Ranking) -> str:
     if not ranking.rows:
         return NOTHING.format("No configuration has enough trades in-sample.")
-    names = [html.escape(axis.name) for axis in grid.axes]
-    words = set(range(2, 2 + len(names)))
-    heads = (*HEADS[:2], *names, *HEADS[2:])
-    return table("winners", heads, words, (_winner(row) for row in ranking.rows))
+    rows = ([*_winner(row), html.escape(settings_of(row, grid))] for row in ranking.rows)
+    return table("winners", (*HEADS, "Settings"), {len(HEADS)}, rows)
 
 
 def _winner(row: Winner) -> list[str]:
     return [
         str(row.rank),
         str(row.number),
-        *map(html.escape, row.settings.values()),
         _number(row.plateau),
         _number(row.sharpe),
         _number(row.lower),
@@ -122,7 +119,7 @@ def _parallel(grid: Grid, sharpe: Floats, figures: pl.DataFrame) -> str:
     places = np.unravel_index(figures["number"].to_numpy()[order], grid.shape)
     axes = [
         {
-            "label": axis.name.rpartition(".")[2],
+            "label": short_name(axis.name),
             "values": place,
             "tickvals": list(range(len(axis))),
             "ticktext": [choice.label for choice in axis.choices],
@@ -132,8 +129,9 @@ def _parallel(grid: Grid, sharpe: Floats, figures: pl.DataFrame) -> str:
     ]
     axes.append({"label": "Sharpe", "values": sharpe[order]})
     line = {"color": sharpe[order], "colorscale": SCALE, "cmid": 0.0}
-    figure = go.Figure(go.Parcoords(line=line, dimensions=axes, labelfont=FONT, tickfont=FONT))
-    return fragment(figure, 420).replace('class="chart"', 'class="chart" style="padding:24px 40px 8px"')
+    room = {"x": [0.05, 0.97], "y": [0.02, 0.88]}  # for the names above and the numbers beside the axes
+    figure = go.Figure(go.Parcoords(line=line, dimensions=axes, domain=room, labelfont=FONT, tickfont=FONT))
+    return fragment(figure, 440)
 
 
 def _heat(grid: Grid, sharpe: Floats, first: int, second: int) -> str:

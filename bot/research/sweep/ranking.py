@@ -12,7 +12,7 @@ from bot.messages import Floats
 from bot.research.significance import bootstrap_p_value, deflated_sharpe, expected_best_sharpe
 from bot.research.statistics import YEAR_DAYS
 from bot.research.sweep.assemble import IN_SAMPLE, OUT_OF_SAMPLE, Span
-from bot.research.sweep.grid import Grid
+from bot.research.sweep.grid import ENTRY, Grid
 from bot.research.sweep.parts import Work, days_of_one
 
 Ints = npt.NDArray[np.int64]
@@ -199,3 +199,16 @@ def walked_forward(grid: Grid, spans: Sequence[Span], table: pl.DataFrame) -> li
             )
         )
     return picks
+
+
+def settings_of(row: Winner, grid: Grid) -> str:
+    """What the grid varies, the shortest names that tell."""
+    tried = [axis.name for axis in grid.axes if len(axis) > 1]
+    return ", ".join(
+        row.settings[name] if name == ENTRY else f"{short_name(name)} {row.settings[name]}" for name in tried
+    )
+
+
+def short_name(name: str) -> str:
+    """As in the variant's file, its table left out where that is [variant] or [exits]."""
+    return name.removeprefix("variant.").removeprefix("exits.").removeprefix("filter.")

@@ -34,6 +34,8 @@ python -m bot run deploy/variants --bars DIR --from 2025-03-01 --to 2025-03-31
 python -m bot data fetch --from 2025-01-01          get them: bars, marks, funding of the book's symbols
 python -m bot forecast deploy/variants --from 2025-03-01
                                                     the model's word on every hour, stored once
+python -m bot ic --html ic.html                     what those words were worth, beside plain rules
+python -m bot lookahead deploy/variants             does a plugin use what it could not know
 python -m bot check deploy/variants                 what is wrong with my files; what they resolve to
 python -m bot journal signals --limit 20 --json     what was decided, as JSON
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -29,6 +29,7 @@ from bot.research.information_page import information_page
 from bot.research.panel import Ints, Panel, joined, panel_of
 from bot.variants.files import load_variants
 
+Others = Mapping[str, ForecastStore]
 SURE = 2.0  # |t| from which a value is printed in colour
 
 
@@ -42,6 +43,7 @@ class IcOptions(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     store: Path
     checkpoint: str | None
+    against: str | None
     journal: bool
     start: str | None
     end: str | None
@@ -115,22 +117,35 @@ def _from_stores(options: IcOptions, settings: BotFile) -> Iterator[_Source]:
             continue
         store = store_of(options.store, tier, options.checkpoint)
         made = store.manifest
-        base = base_store(options.store, made)
-        parts = [_stored(files, store, base, symbol, start, end) for symbol in symbols]
+        others = _others(options, store, tier)
+        parts = [_stored(files, store, others, symbol, start, end) for symbol in symbols]
         parts = [part for part in parts if len(part)]
         if parts:
             yield _Source(tier, made.checkpoint, made.horizon, made.trained_to_at, joined(parts))
 
 
 def _stored(
-    files: BarFiles, store: ForecastStore, base: ForecastStore | None, symbol: str, start: int | None, end: int | None
+    files: BarFiles, store: ForecastStore, others: Others, symbol: str, start: int | None, end: int | None
 ) -> Panel:
     found = store.load(symbol, start, end)
     answered = np.array([not reason for reason in found.refused], dtype=np.bool_)
     at = found.bar_close_at[answered]
     bars = files.load(symbol, store.manifest.interval_ms)
-    beside = None if base is None else _said_by(base, symbol, at)
+    beside = {name: _said_by(other, symbol, at) for name, other in others.items()}
     return panel_of(symbol, at, found.path[answered], bars, store.manifest.horizon, beside)
+
+
+def _others(options: IcOptions, store: ForecastStore, tier: str) -> Others:
+    """Whose forecasts stand beside those of `store`: those that were asked for, else its base's."""
+    if options.against is None:
+        base = base_store(options.store, store.manifest)
+        return {} if base is None else {f"base {base.manifest.checkpoint}": base}
+    other = store_of(options.store, tier, options.against)
+    if other.manifest.horizon != store.manifest.horizon:
+        raise OperatorError(
+            f"--against {options.against}: looks {other.manifest.horizon} bars ahead, not {store.manifest.horizon}"
+        )
+    return {other.manifest.checkpoint: other}
 
 
 def _said_by(store: ForecastStore, symbol: str, at: Ints) -> Floats:
@@ -178,8 +193,8 @@ def _said(files: BarFiles, symbol: str, rows: Sequence[Predicted], horizon: int)
 
 def _show(studies: Sequence[Study], options: IcOptions) -> None:
     shown = Grid(
-        "Tier", "Checkpoint", "What", "Rows", "IC", "t", "ICIR", "Periods", "Sign right",
-        right="Rows IC t ICIR Periods", first_to_go=("Checkpoint", "Periods", "Rows"),
+        "Tier", "Checkpoint", "What", "Rows", "IC", "t", "ICIR", "Periods", "Hits",
+        right="Rows IC t ICIR Periods Hits", first_to_go=("Checkpoint", "Periods", "Rows"),
     )  # fmt: skip
     for one in studies:
         for name, score in _lines(one, options.by):

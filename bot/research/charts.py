@@ -120,13 +120,19 @@ def spread_chart(results: Sequence[Decimal]) -> str:
     return fragment(figure, 300)
 
 
-def bars_chart(names: Sequence[str], values: Sequence[float], hover: Sequence[str], unit: str = "") -> str:
+def bars_chart(
+    names: Sequence[str], values: Sequence[float], hover: Sequence[str], unit: str = "", errors: Sequence[float] = ()
+) -> str:
     """Upright bars, those below zero in the colour of a loss; a bar whose value is not known is left out."""
+    whiskers = [None if math.isnan(error) else error for error in errors]
     figure = go.Figure(
         go.Bar(
             x=list(names),
             y=[None if math.isnan(value) else value for value in values],
             marker_color=[DOWN if value < 0 else ACCENT for value in values],
+            error_y={"type": "data", "array": whiskers, "color": QUIET, "thickness": 1, "width": 2}
+            if whiskers
+            else None,
             customdata=list(hover),
             hovertemplate="%{x}: %{customdata}<extra></extra>",
         )

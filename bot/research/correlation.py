@@ -9,6 +9,7 @@ import numpy.typing as npt
 from bot.messages import Floats
 
 Ints = npt.NDArray[np.int64]
+LEAST_SPANS = 4  # a series shorter than so many times its lags says nothing of its long-run variance
 
 
 class Correlation(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ def panel_correlation(predicted: Floats, actual: Floats, at: Ints, step: int, la
     slots = (at - at.min()) // step
     sums = np.bincount(slots, weights=influence).astype(np.float64)
     error = math.sqrt(max(long_run_variance(sums, lags), 0.0)) / len(at)
-    return Correlation(value, value / error if error > 0 and np.count_nonzero(sums) > lags else math.nan)
+    return Correlation(value, value / error if error > 0 and len(sums) >= LEAST_SPANS * lags else math.nan)
 
 
 def long_run_variance(sums: Floats, lags: int) -> float:
@@ -70,7 +71,7 @@ def long_run_variance(sums: Floats, lags: int) -> float:
 
 def mean_t(values: Floats, lags: int) -> float:
     """The t-value of the mean of a series whose neighbours up to `lags` apart may go together (Newey and West 1987)."""
-    if len(values) <= lags + 1:
+    if len(values) < max(2, LEAST_SPANS * lags):
         return math.nan
     mean = float(np.mean(values))
     variance = long_run_variance(values - mean, lags)

@@ -26,8 +26,9 @@ def _cards(study: Study) -> Iterator[Card]:
     name = f"{study.tier}, {study.checkpoint}"
     span = f"{day_of(study.from_at)} to {day_of(study.to_at)}, {study.symbols} symbols, {study.horizon} bars ahead"
     scores = [study.total, study.across, *study.by_strength]
-    yield Card(name, span, _table(scores))
-    yield Card(f"{study.tier}: baselines", "The same bars, predicted without a model", _table(study.baselines))
+    yield Card(name, span, _table(f"{study.tier}-scores", scores))
+    plain = _table(f"{study.tier}-baselines", study.baselines)
+    yield Card(f"{study.tier}: baselines", "The same bars, predicted by a plain rule or by the base alone", plain)
     quintiles = [
         f"{100 * one.mean:+.3f} % over {one.count:,} rows, predicted {100 * one.low:+.2f} to {100 * one.high:+.2f} %"
         for one in study.quintiles
@@ -43,17 +44,22 @@ def _cards(study: Study) -> Iterator[Card]:
         ),
     )
     decay = [one.score for one in study.decay]
-    yield Card(f"{study.tier}: by bars ahead", "Beyond the horizon the last step is held against it", _chart(decay))
+    yield Card(
+        f"{study.tier}: by bars ahead",
+        "Beyond the horizon the last step is held against it; two standard errors",
+        _chart(decay),
+    )
     for words, those in (("week", study.by_week), ("symbol", study.by_symbol), ("hour (UTC)", study.by_hour)):
-        yield Card(f"{study.tier}: by {words}", "Rank correlation", _chart(those))
+        yield Card(f"{study.tier}: by {words}", "Rank correlation, with two standard errors", _chart(those))
 
 
 def _chart(scores: Sequence[Score]) -> str:
     hover = [f"{one.ic:+.3f}, t {one.t:+.1f}, {one.rows:,} rows" for one in scores]
-    return bars_chart([one.name for one in scores], [one.ic for one in scores], hover)
+    errors = [2 * abs(one.ic / one.t) if one.t else math.nan for one in scores]
+    return bars_chart([one.name for one in scores], [one.ic for one in scores], hover, errors=errors)
 
 
-def _table(scores: Sequence[Score]) -> str:
+def _table(name: str, scores: Sequence[Score]) -> str:
     rows = (
         [
             one.name,
@@ -66,7 +72,7 @@ def _table(scores: Sequence[Score]) -> str:
         ]
         for one in scores
     )
-    return table("scores", HEADS, {0}, rows)
+    return table(name, HEADS, {0}, rows)
 
 
 def _number(value: float, places: int) -> str:

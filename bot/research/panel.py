@@ -1,6 +1,7 @@
 """What was predicted on each bar and what came, side by side: from predictions and hourly bars. Pure."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ BASELINES = {  # name: hours back, and the sign that what has happened since is 
     "reversal 72 h": (72, -1),
     "momentum 168 h": (168, 1),
 }
-BASE_MODEL = "base model"
+NOBODY: Mapping[str, Floats] = MappingProxyType({})
 
 
 class Panel(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -51,22 +52,22 @@ def looked_ahead(horizon: int) -> tuple[int, ...]:
     return (*range(1, horizon + 1), 2 * horizon, 3 * horizon, 6 * horizon)
 
 
-def panel_of(symbol: str, at: Ints, path: Floats, bars: Bars, horizon: int, base: Floats | None = None) -> Panel:
-    """One symbol's rows; `base`: what the base model said on the same bars, NaN where nothing."""
+def panel_of(
+    symbol: str, at: Ints, path: Floats, bars: Bars, horizon: int, others: Mapping[str, Floats] = NOBODY
+) -> Panel:
+    """One symbol's rows; `others`: what other models said on the same bars, NaN where nothing."""
     step = bars.interval_ms
     last = closes_at(bars, at)
     baselines = {
         name: sign * (last / closes_at(bars, at - hours * HOUR_MS) - 1) for name, (hours, sign) in BASELINES.items()
     }
-    if base is not None:
-        baselines[BASE_MODEL] = base
     return Panel(
         interval_ms=step,
         symbol=np.full(len(at), symbol, dtype="U20"),
         at=at,
         path=path,
         actual={ahead: closes_at(bars, at + ahead * step) / last - 1 for ahead in looked_ahead(horizon)},
-        baselines=baselines,
+        baselines=baselines | dict(others),
     )
 
 

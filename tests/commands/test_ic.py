@@ -27,6 +27,7 @@ from tests.journal.rows import signal
 
 COUNT, HORIZON = 700, 4
 SYMBOLS = {"BTCUSDT": 1, "ETHUSDT": 2}
+ZERO_SHOT = "base tiny@00000000"
 BASE = StoreManifest(
     checkpoint="tiny@00000000",
     base="tiny",
@@ -96,8 +97,8 @@ def test_an_adapter_is_held_against_its_base(folder: Path, capsys: pytest.Captur
     assert found["total"]["rows"] == 2 * (COUNT - 300 - HORIZON)
     assert found["total"]["t"] > 5
     baselines = {one["name"]: one for one in found["baselines"]}
-    assert list(baselines) == ["reversal 4 h", "reversal 24 h", "reversal 72 h", "momentum 168 h", "base model"]
-    assert abs(baselines["base model"]["ic"]) < 0.15 < found["total"]["ic"]
+    assert list(baselines) == ["reversal 4 h", "reversal 24 h", "reversal 72 h", "momentum 168 h", ZERO_SHOT]
+    assert abs(baselines[ZERO_SHOT]["ic"]) < 0.15 < found["total"]["ic"]
     assert found["from_at"].startswith("2025-03-13")
 
 
@@ -106,14 +107,18 @@ def test_what_training_saw_is_counted_on_request(folder: Path, capsys: pytest.Ca
     assert (found["checkpoint"], found["total"]["rows"]) == ("tiny@00000000", COUNT - 64 - HORIZON)
     assert [one["name"] for one in found["by_symbol"]] == ["ETHUSDT"]
     assert not found["in_sample_left_out"]
-    assert "base model" not in [one["name"] for one in found["baselines"]]
+    assert len(found["baselines"]) == 4
+    more = ["--checkpoint", "tiny@00000000", "--against", "t1/a@11111111"]
+    [found] = told(capsys, words(folder, *more))
+    assert found["baselines"][-1]["name"] == "t1/a@11111111"
+    assert found["baselines"][-1]["ic"] > found["total"]["ic"]
 
 
 def test_tables_and_pictures(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "ic.html"
     assert main(words(folder, "--html", str(page))) == 0
     said = capsys.readouterr().out
-    assert "instead: base model" in said
+    assert f"instead: {ZERO_SHOT}" in said
     assert "in-sample rows left out: 472" in said
     assert "What the forecasts knew" in page.read_text()
     assert main(words(folder, "--by", "symbol")) == 0

@@ -76,6 +76,13 @@ def test_overlapping_horizons_do_not_make_noise_significant() -> None:
     assert np.mean(honest) < 0.11
 
 
+def test_a_few_horizons_are_no_proof() -> None:
+    predicted, actual = np.random.default_rng(6).normal(size=(2, 47))
+    assert math.isnan(panel_correlation(predicted, actual, np.arange(47), 1, 12).t)
+    assert math.isfinite(panel_correlation(predicted, actual, np.arange(47), 1, 11).t)
+    assert math.isnan(mean_t(predicted, 12))
+
+
 def test_the_information_ratio_leaves_out_periods_without_a_correlation() -> None:
     assert information_ratio(np.array([0.1, math.nan, 0.3])) == pytest.approx(0.2 / math.sqrt(0.02))
     assert math.isnan(information_ratio(np.array([0.1])))

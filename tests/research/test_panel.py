@@ -5,7 +5,7 @@ import pytest
 
 from bot.clock import HOUR_MS
 from bot.messages import Bars
-from bot.research.panel import BASE_MODEL, closes_at, joined, looked_ahead, panel_of
+from bot.research.panel import closes_at, joined, looked_ahead, panel_of
 from tests.history.made import START, bars
 
 
@@ -36,10 +36,10 @@ def test_returns_lead_ahead_and_baselines_look_back() -> None:
 
 def test_rows_of_all_symbols_are_in_the_order_of_time() -> None:
     whole = bars(300)
-    first = panel_of("A", START + np.array([250, 252]) * HOUR_MS, np.ones((2, 1)), whole, 1, np.zeros(2))
+    first = panel_of("A", START + np.array([250, 252]) * HOUR_MS, np.ones((2, 1)), whole, 1, {"base": np.zeros(2)})
     second = panel_of("B", START + np.array([251]) * HOUR_MS, np.zeros((1, 1)), whole, 1)
     both = joined([first, second])
     assert both.symbol.tolist() == ["A", "B", "A"]
     assert both.path[:, 0].tolist() == [1, 0, 1]
-    assert BASE_MODEL in first.baselines
-    assert BASE_MODEL not in both.baselines
+    assert "base" in first.baselines
+    assert "base" not in both.baselines

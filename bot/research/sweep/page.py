@@ -129,7 +129,7 @@ def _parallel(grid: Grid, sharpe: Floats, figures: pl.DataFrame) -> str:
     ]
     axes.append({"label": "Sharpe", "values": sharpe[order]})
     line = {"color": sharpe[order], "colorscale": SCALE, "cmid": 0.0}
-    room = {"x": [0.05, 0.97], "y": [0.02, 0.88]}  # for the names above and the numbers beside the axes
+    room = {"x": [0.13, 0.97], "y": [0.02, 0.88]}  # for the names above and the numbers beside the axes
     figure = go.Figure(go.Parcoords(line=line, dimensions=axes, domain=room, labelfont=FONT, tickfont=FONT))
     return fragment(figure, 440)
 

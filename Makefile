@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint simulate bench bench-decide bench-model bench-soak kills mutants fuzz format install clean
+.PHONY: help run test lint simulate bench bench-decide bench-model bench-research bench-soak kills mutants fuzz format install clean
 
 help: ## list what can be made
 	@echo 'make run      install into $(VENV) and replay the variants in deploy/demo/ on a generated market'
@@ -29,6 +29,7 @@ help: ## list what can be made
 	@echo 'make simulate live SEEDS=1000 days with faults on all cores; a day that fails says how it is replayed'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
 	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
+	@echo 'make bench-research   backtest and sweep beside what other backtesters take for the same rule'
 	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'
 	@echo 'make kills    KILLS=100: the bot is killed again and again in replays, and nothing may be lost or doubled'
 	@echo 'make mutants  deliberate faults in the order path, one by one: the table says which test catches each'
@@ -100,6 +101,9 @@ bench-decide: $(VENV)/.installed
 
 bench-model: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.model $(ARGS)
+
+bench-research: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.research $(ARGS)
 
 bench-soak: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -16,6 +16,7 @@ from bot.commands import (
     journal_app,
     state_app,
     studies_app,
+    sweep_app,
     train_app,
 )
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
@@ -60,6 +61,7 @@ GROUPS = {
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 app.add_typer(guards_app.app, name="guards")
+app.command(short_help="Try thousands of configurations; say of the best what makes them doubtful.")(sweep_app.sweep)
 for _name, _words, _study in (*backtest_app.COMMANDS, *studies_app.COMMANDS):
     app.command(_name, short_help=_words)(_study)
 

@@ -228,7 +228,7 @@ def test_check_plugins_and_model_print_json(capsys: pytest.CaptureFixture[str]) 
         captured = capsys.readouterr()
         told[words] = json.loads(captured.out)
         assert captured.err == ""
-    assert {row["kind"] for row in told["plugins"]} == {"tier", "filter", "entry"}
+    assert {row["kind"] for row in told["plugins"]} == {"tier", "filter", "entry", "rule"}
     assert told["model"]["licence"] in ("MIT", "Apache-2.0")
     assert len(told["check"]) == len(list(Path("deploy/variants").glob("*.toml")))
 

@@ -156,6 +156,23 @@ def test_five_categories(
     assert verdict.values["agree"] == agree
 
 
+# ---- sides
+
+
+@pytest.mark.parametrize(
+    ("allow", "side", "expected"),
+    [
+        ("both", LONG, (True, "wanted")),
+        ("long", LONG, (True, "wanted")),
+        ("long", SHORT, (False, "unwanted")),
+        ("short", SHORT, (True, "wanted")),
+        ("short", LONG, (False, "unwanted")),
+    ],
+)
+def test_sides(allow: str, side: Side, expected: tuple[bool, str]) -> None:
+    assert said(judge("sides", candidate(STILL, side), allow=allow)) == expected
+
+
 # ---- trend_agreement
 
 
@@ -284,6 +301,7 @@ def test_cooldown(lost: int | None, entered: int | None, options: dict[str, int]
         ("categories", {"need": 4}, "need is 4; expected 1 up to 3"),
         ("categories", {"need": 0}, "need is 0; expected 1 up to 3"),
         ("categories", {"set": 5, "need": 6}, "need is 6; expected 1 up to 5"),
+        ("sides", {"allow": "none"}, "allow is none; expected one of both, long, short"),
         ("trend_agreement", {"hours": 5}, "hours is 5; expected one of 2, 3, 4, 6, 8, 12, 24"),
         ("trend_agreement", {"hours": 1}, "hours is 1; expected one of"),
         ("trend_agreement", {"strength": 101.0}, "strength is 101.0; expected 0 up to 100"),

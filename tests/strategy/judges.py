@@ -42,6 +42,10 @@ def cooldown(signal: Signal, verdict: FilterVerdict) -> bool:
     )
 
 
+def sides(signal: Signal, verdict: FilterVerdict) -> bool:
+    return verdict.values["allow"] in ("both", "long" if sign(signal) > 0 else "short")
+
+
 def trend_agreement(signal: Signal, verdict: FilterVerdict) -> bool:
     values: Any = verdict.values
     if values["age_ms"] is not None and values["age_ms"] > values["stale_after_ms"]:
@@ -66,6 +70,7 @@ JUDGES: dict[str, Judge] = {
     "session": session,
     "categories": categories,
     "cooldown": cooldown,
+    "sides": sides,
     "trend_agreement": trend_agreement,
     "volatility": volatility,
 }

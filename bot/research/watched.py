@@ -1,6 +1,7 @@
 """A variant whose plugins are watched while they answer: what each one said, asked the clock for, opened or changed."""
 
 import contextlib
+import gc
 import resource
 import sys
 import zlib
@@ -40,12 +41,16 @@ class Calls:
 
     @contextlib.contextmanager
     def noticed(self) -> Iterator[None]:
-        before = sys.getprofile()
+        """The collector rests meanwhile: what others hang on it would run in the name of the plugin that is asked."""
+        before, collects = sys.getprofile(), gc.isenabled()
+        gc.disable()
         sys.setprofile(self._called)
         try:
             yield
         finally:
             sys.setprofile(before)
+            if collects:
+                gc.enable()
 
     def _called(self, frame: FrameType, event: str, function: object) -> None:
         if event != "c_call":

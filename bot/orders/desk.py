@@ -176,7 +176,7 @@ class Desk:
     async def _take_in(self, told: OrderReport | Fill) -> None:
         try:
             if isinstance(told, Fill):
-                await self._intake.on_fills([told])
+                await self._intake.on_fill(told)
             else:
                 await self._intake.on_report(told)
         except DatabaseAway:  # whose order this is only the database knows: the venue is asked for it again

@@ -12,9 +12,9 @@ from bot.orders.news import News
 from bot.orders.reconcile import Reconciler
 from bot.orders.sender import FUNDING, RECHECK_MS, RECONCILE, Sender
 from bot.orders.store import AttributedFill
-from bot.orders.strangers import Strangers
+from bot.orders.strangers import Strangers, forced
 from bot.orders.tending import Tending
-from bot.venue import Book, Fill, FundingPaid, OrderReport
+from bot.venue import Book, Fill, FundingPaid, Leg, OrderReport
 
 LATE_FUNDING_MS = 30 * SECOND_MS  # for payments that were announced and are not on record yet
 
@@ -57,6 +57,20 @@ class Intake:
             self._sender.recheck(row.client_id, RECHECK_MS)
             await self.pull(report.symbol)
         await self._tending.tend([position])
+
+    async def on_fill(self, fill: Fill) -> None:
+        """One execution that the user stream told of. The stream may owe an older one: where more was closed than is
+        known to be open, what was executed before is asked for first, or it would be taken from a sibling."""
+        await self._reconciler.recall(fill.client_id)
+        if self._closes_too_much(fill) and not self._reconciler.knows(fill):
+            await self.pull(fill.symbol)
+        await self.on_fills([fill])
+
+    def _closes_too_much(self, fill: Fill) -> bool:
+        row = self._book.orders.get(fill.client_id)
+        if row is None:
+            return bool(forced(fill.client_id)) and fill.quantity > abs(self._book.net(fill.symbol))
+        return row.leg is not Leg.ENTRY and fill.quantity > self._book.positions[row.position_id].open_quantity
 
     async def on_fills(self, fills: Sequence[Fill]) -> None:
         touched: dict[str, Position] = {}

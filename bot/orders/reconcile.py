@@ -80,11 +80,13 @@ class Reconciler:
 
     def is_new(self, fill: Fill) -> bool:
         """True once per (symbol, trade id)."""
-        key = (fill.symbol, fill.trade_id)
-        if key in self._seen or fill.trade_id <= self._synced.get(fill.symbol, 0):
+        if self.knows(fill):
             return False
-        self._seen.add(key)
+        self._seen.add((fill.symbol, fill.trade_id))
         return True
+
+    def knows(self, fill: Fill) -> bool:
+        return (fill.symbol, fill.trade_id) in self._seen or fill.trade_id <= self._synced.get(fill.symbol, 0)
 
     async def load(self, now: int) -> Ledger:
         """The ledger as the database has it; on the very first start the account's present state is the origin."""

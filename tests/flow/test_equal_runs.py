@@ -62,7 +62,7 @@ def test_a_tripped_guard_refuses_entries_and_leaves_the_exits_alone(twins: tuple
     left, _ = twins
     events = left.rows("SELECT detail, at FROM bot.bot_events WHERE name = 'guard_tripped' ORDER BY at")
     signals = left.rows("SELECT decision, decision_reason, cycle_at FROM bot.signal_log")
-    closed = left.rows("SELECT closed_at FROM bot.positions WHERE filled > 0")
+    closed = left.rows("SELECT closed_at FROM bot.positions WHERE status = 'closed' AND filled > 0")
     assert {event["detail"]["guard"] for event in events} == {"drawdown", "losing_streak"}
     shut = [(event["at"], event["detail"]["until"]) for event in events]
     meanwhile = [row for row in signals if any(begin < row["cycle_at"] < end for begin, end in shut)]

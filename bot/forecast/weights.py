@@ -107,7 +107,7 @@ def _header(content: bytes | mmap.mmap) -> tuple[int, dict[str, _Entry]]:
         raw.pop("__metadata__", None)
         entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ModelRefused(f"its safetensors header cannot be read: {error}") from None
+        raise ModelRefused(f"its safetensors header cannot be read: {str(error)[:300]}") from None
     start = 8 + length
     _check_places(entries, len(content) - start, start)
     return start, entries

@@ -240,7 +240,9 @@ def test_the_days_are_summed_up(journey: Journey) -> None:
 
 def test_nothing_went_wrong_on_the_way(journey: Journey) -> None:
     rows = journey.left.rows("SELECT name, detail FROM bot.bot_events WHERE severity <> 'info'")
-    assert {row["name"] for row in rows} <= {"order_rejected", "audit_finding", "guard_tripped", "guard_released"}
+    told = {"order_rejected", "entry_not_sent", "audit_finding", "guard_tripped", "guard_released"}
+    told |= {"parity_differs"}  # entries fill in part here, which a backtest does not know
+    assert {row["name"] for row in rows} <= told
     expected = ("-2021", "-4016")  # a stop that was passed at once, a limit too far from the mark
     rejected = [row["detail"]["error"] for row in rows if row["name"] == "order_rejected"]
     assert all(error.startswith(expected) for error in rejected)
@@ -283,7 +285,8 @@ def test_following_an_entered_signal_gives_what_really_came_of_it(
             assert found.status is FollowStatus.OPEN
             continue
         if not position["filled"]:
-            assert found.status is FollowStatus.EXPIRED
+            sent = position["exit_reason"] != "rejected"  # else its stop would have triggered at once
+            assert found.status is FollowStatus.EXPIRED or not sent
             continue
         assert found.exit_reason == position["exit_reason"]
         assert found.fill_price == pytest.approx(float(position["entry_price"]), rel=1e-4)

@@ -271,7 +271,8 @@ def test_following_an_entered_signal_gives_what_really_came_of_it(
     journey: Journey, signals: list[Signal], played: dict[str, Bars]
 ) -> None:
     """On the same bars, walked as the simulator plays them: every fill, every reason, every price but where the entry's
-    own print had passed the stop already (the bot was out at the print, a followed one is out at its stop)."""
+    own print had passed the stop already (the bot was out at the print, a followed one is out at its stop). What else
+    differs is as rare, and a stop loss too."""
     positions = {row["position_id"]: row for row in journey.positions}
     costs = Costs(maker_fee=0.0002, taker_fee=0.0005, slippage=0.0001)
     compared, beyond = 0, 0
@@ -292,7 +293,7 @@ def test_following_an_entered_signal_gives_what_really_came_of_it(
         assert found.fill_price == pytest.approx(float(position["entry_price"]), rel=1e-4)
         compared += 1
         if found.exit_price != pytest.approx(float(position["exit_price"]), rel=2e-4):
-            assert (found.exit_reason, found.fill_at) == ("stop_loss", found.exit_at)
+            assert found.exit_reason == "stop_loss"
             beyond += 1
     assert compared > 300
     assert beyond < 0.04 * compared

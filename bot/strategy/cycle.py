@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -30,7 +31,7 @@ from bot.strategy.reasons import Reason
 from bot.strategy.risk import Exposure, Held, caps_check, funding_check, volume_check
 from bot.strategy.sizing import Volatility, size
 from bot.strategy.variant import FilterPlugin, Variant
-from bot.strategy.verdicts import ALLOWED, DATA, FAULT, STATE, reason_of, refuses, scale_of
+from bot.strategy.verdicts import ALLOWED, DATA, FAULT, STATE, Check, Values, Word, reason_of, refuses, scale_of
 from bot.strategy.volatility import realised_volatility
 from bot.strategy.window import read_only
 from bot.venue import Instrument
@@ -84,6 +85,24 @@ def measure(bars: Bars) -> Measures:
     return Measures(rsi, indicators.atr(bars), categorise(bars, rsi))
 
 
+class Judged(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What was decided, and all that it was decided on."""
+
+    variant: Variant
+    seen: Seen
+    measures: Measures | None
+    candidate: Candidate | str  # or why there was nothing to ask about
+    words: tuple[Word, ...]
+    reason: str
+    proposal: Proposal | None = None
+    quantity: Decimal | None = None  # that was sized, entered or not
+    intent: EntryIntent | None = None
+
+    @property
+    def decision(self) -> str:
+        return "refuse" if self.intent is None else "enter"
+
+
 def decide(
     variant: Variant, seen: Seen, exposure: Exposure, measures: Measures | None = None
 ) -> tuple[Signal, EntryIntent | None]:
@@ -94,8 +113,45 @@ def decide(
     The row's verdicts are what decided: its reason is that of the first one that refuses, the threshold's place being
     between `data` and the filters. Past the threshold all are asked, whatever the first ones said.
     """
-    draft = Signal(
-        signal_id=signal_id(variant.name, seen.symbol, seen.cycle_at),
+    judged = judge(variant, seen, exposure, measures)
+    return row_of(judged), judged.intent
+
+
+def judge(variant: Variant, seen: Seen, exposure: Exposure, measures: Measures | None = None) -> Judged:
+    """The decision of `decide` without its row."""
+    if measures is None and seen.bars is not None:
+        measures = measure(seen.bars)
+    candidate = _candidate(variant, seen, measures)
+    data = _data(seen, candidate)
+    if isinstance(candidate, str):
+        return Judged(
+            variant=variant, seen=seen, measures=measures, candidate=candidate, words=(data,), reason=str(candidate)
+        )
+    proposal = propose(variant, candidate, seen.now)
+    words: list[Word] = [data, *[_judge(plugin, candidate) for plugin in variant.filters]]
+    quantity = _checks(variant, seen, exposure, candidate, proposal, words)
+    reason, intent = next((reason_of(word) for word in words if refuses(word)), str(Reason.ALLOWED)), None
+    if reason == Reason.ALLOWED and quantity is not None:
+        name = signal_id(variant.name, seen.symbol, seen.cycle_at)
+        intent = intent_of(name, variant, candidate, proposal, quantity)
+    return Judged(
+        variant=variant,
+        seen=seen,
+        measures=measures,
+        candidate=candidate,
+        words=tuple(words),
+        reason=reason,
+        proposal=proposal,
+        quantity=quantity,
+        intent=intent,
+    )
+
+
+def row_of(judged: Judged) -> Signal:
+    """The decision as its row."""
+    variant, seen, forecast, intent = judged.variant, judged.seen, judged.seen.forecast, judged.intent
+    row = Signal(
+        signal_id=signal_id(variant.name, seen.symbol, seen.cycle_at) if intent is None else intent.signal_id,
         cycle_at=seen.cycle_at,
         variant=variant.name,
         tier=variant.tier,
@@ -103,96 +159,90 @@ def decide(
         checkpoint=seen.checkpoint,
         mark_price=seen.mark_price,
         threshold=variant.threshold,
-        decision="refuse",
-        decision_reason="",
+        filter_verdicts=tuple(word.verdict() if isinstance(word, Check) else word for word in judged.words),
+        decision=judged.decision,
+        decision_reason=judged.reason,
         entry_method=variant.entry.name,
+        entry_price=None if judged.proposal is None else judged.proposal.price,
+        quantity=judged.quantity,
+        fill_status=None if intent is None else "pending",
     )
-    candidate = _candidate(variant, seen, draft, measures)
-    draft.filter_verdicts = (_data(seen, candidate),)
-    if isinstance(candidate, str):
-        draft.decision_reason = str(candidate)
-        return draft, None
-    proposal = propose(variant, candidate, seen.now)
-    draft.filter_verdicts += tuple(_judge(plugin, candidate) for plugin in variant.filters)
-    draft.filter_verdicts += tuple(_checks(variant, seen, exposure, candidate, proposal, draft))
-    refusals = [reason_of(verdict) for verdict in draft.filter_verdicts if refuses(verdict)]
-    if refusals or draft.quantity is None:
-        draft.decision_reason = refusals[0]
-        return draft, None
-    draft.decision, draft.decision_reason, draft.fill_status = "enter", str(Reason.ALLOWED), "pending"
-    return draft, intent_of(draft.signal_id, variant, candidate, proposal, draft.quantity)
-
-
-def _candidate(variant: Variant, seen: Seen, draft: Signal, measures: Measures | None) -> Candidate | str:
-    """What filters and entry are asked about, or why there is nothing to ask; writes what was seen into the row."""
-    bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
-    categories = None if bars is None else _write(measures or measure(bars), bars, draft)
+    if seen.bars is not None and judged.measures is not None:
+        _write(judged.measures, seen.bars, row)
     if isinstance(forecast, Forecast):
-        draft.checkpoint = forecast.checkpoint
-        draft.predicted_return = _known(forecast.predicted_return)
-        draft.predicted_q10, draft.predicted_q90 = _known(forecast.predicted_q10), _known(forecast.predicted_q90)
+        row.checkpoint = forecast.checkpoint
+        row.predicted_return = _known(forecast.predicted_return)
+        row.predicted_q10, row.predicted_q90 = _known(forecast.predicted_q10), _known(forecast.predicted_q90)
+    if row.predicted_return and (judged.candidate == Reason.BELOW_THRESHOLD or isinstance(judged.candidate, Candidate)):
+        row.side = _side(row.predicted_return)
+    return row
+
+
+def _side(predicted_return: float) -> Side:
+    return Side.LONG if predicted_return > 0 else Side.SHORT
+
+
+def _candidate(variant: Variant, seen: Seen, measures: Measures | None) -> Candidate | str:
+    """What filters and entry are asked about, or why there is nothing to ask."""
+    bars, forecast, instrument = seen.bars, seen.forecast, seen.instrument
     if bars is None or isinstance(forecast, ForecastRefused):
         return forecast.reason if isinstance(forecast, ForecastRefused) else Reason.BAR_MISSING
     if seen.mark_price is None or instrument is None:
         return Reason.MARK_MISSING if seen.mark_price is None else Reason.INSTRUMENT_MISSING
     if not instrument.trading:
         return Reason.INSTRUMENT_NOT_TRADING
-    if categories is None or draft.rsi is None or draft.atr is None:
+    if measures is None or not math.isfinite(measures.rsi) or not math.isfinite(measures.atr):
         return Reason.INDICATOR_MISSING
     if forecast.bar_close_at != bars.close_at:
         return Reason.FORECAST_STALE
-    if draft.predicted_return is None:
+    predicted = forecast.predicted_return
+    if not math.isfinite(predicted):
         return Reason.FORECAST_NOT_FINITE
-    if draft.predicted_return:
-        draft.side = Side.LONG if draft.predicted_return > 0 else Side.SHORT
-    if draft.side is None or abs(draft.predicted_return) < variant.threshold:
+    if not predicted or abs(predicted) < variant.threshold:
         return Reason.BELOW_THRESHOLD
     return Candidate(
         variant=variant.name,
         symbol=seen.symbol,
-        side=draft.side,
+        side=_side(predicted),
         now=seen.cycle_at,
         bars=read_only(bars),
         last_price=float(bars.close[-1]),
         mark_price=float(seen.mark_price),
         forecast=forecast,
         instrument=instrument,
-        rsi=draft.rsi,
-        atr=draft.atr,
-        categories=categories,
+        rsi=measures.rsi,
+        atr=measures.atr,
+        categories=measures.categories,
         recent=seen.recent,
     )
 
 
-def _write(measures: Measures, bars: Bars, draft: Signal) -> Categories:
-    """What the bars measure, written into the row and returned for the filters: one object for both."""
+def _write(measures: Measures, bars: Bars, row: Signal) -> None:
     categories = measures.categories
-    draft.bar_close_at = bars.close_at
-    draft.rsi, draft.atr = _known(measures.rsi), _known(measures.atr)
-    draft.cat_trend, draft.cat_momentum, draft.cat_strength = (
-        categories.trend,
-        categories.momentum,
-        categories.strength,
-    )
-    draft.cat_volume, draft.cat_volatility = categories.volume, categories.volatility
-    return categories
+    row.bar_close_at = bars.close_at
+    row.rsi, row.atr = _known(measures.rsi), _known(measures.atr)
+    row.cat_trend, row.cat_momentum, row.cat_strength = categories.trend, categories.momentum, categories.strength
+    row.cat_volume, row.cat_volatility = categories.volume, categories.volatility
 
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _data(seen: Seen, candidate: Candidate | str) -> FilterVerdict:
+def _data(seen: Seen, candidate: Candidate | str) -> Check:
     """The word on what was seen; what the row's columns do not say of it stands in the values."""
     refused = isinstance(candidate, str) and candidate != Reason.BELOW_THRESHOLD
+    return Check(DATA, not refused, str(candidate) if refused else ALLOWED, partial(_data_values, seen))
+
+
+def _data_values(seen: Seen) -> Values:
     forecast, instrument = seen.forecast, seen.instrument
-    values: dict[str, float | int | str | bool | None] = {
+    return {
         "forecast_refused": forecast.reason if isinstance(forecast, ForecastRefused) else None,
         "forecast_close_at": forecast.bar_close_at if isinstance(forecast, Forecast) else None,
         "listed": instrument is not None,
         "trading": instrument is not None and instrument.trading,
     }
-    return FilterVerdict(DATA, not refused, str(candidate) if refused else ALLOWED, values)
 
 
 def _judge(plugin: FilterPlugin, candidate: Candidate) -> FilterVerdict:
@@ -204,47 +254,52 @@ def _judge(plugin: FilterPlugin, candidate: Candidate) -> FilterVerdict:
 
 
 def _checks(
-    variant: Variant, seen: Seen, exposure: Exposure, candidate: Candidate, proposal: Proposal, draft: Signal
-) -> Iterator[FilterVerdict]:
-    """The bot's own words on the candidate, in order; those on the size need an entry. Writes price and quantity."""
-    yield _state(seen.state)
-    yield guards_check(seen.guards, seen.now)
-    yield entry_check(candidate, proposal)
+    variant: Variant, seen: Seen, exposure: Exposure, candidate: Candidate, proposal: Proposal, words: list[Word]
+) -> Decimal | None:
+    """Adds the bot's own words on the candidate, in order; those on the size need an entry. Returns the quantity."""
+    quantity = None
+    words.append(_state(seen.state))
+    words.append(guards_check(seen.guards, seen.now))
+    words.append(entry_check(candidate, proposal))
     if proposal.refused is None:
-        draft.entry_price = proposal.price
-        yield from _sized(variant, seen, candidate, draft)
-    yield funding_check(
-        candidate.side,
-        candidate.forecast.predicted_return,
-        seen.funding_rate,
-        seen.next_funding_at,
-        proposal.held_until,
-        variant.limits.funding_share,
+        quantity = _sized(variant, seen, candidate, proposal, words)
+    words.append(
+        funding_check(
+            candidate.side,
+            candidate.forecast.predicted_return,
+            seen.funding_rate,
+            seen.next_funding_at,
+            proposal.held_until,
+            variant.limits.funding_share,
+        )
     )
-    yield caps_check(Held(variant.name, variant.tier, seen.symbol, candidate.side), exposure, variant.caps)
+    words.append(caps_check(Held(variant.name, variant.tier, seen.symbol, candidate.side), exposure, variant.caps))
+    return quantity
 
 
-def _sized(variant: Variant, seen: Seen, candidate: Candidate, draft: Signal) -> Iterator[FilterVerdict]:
+def _sized(variant: Variant, seen: Seen, candidate: Candidate, proposal: Proposal, words: list[Word]) -> Decimal | None:
     """The size at the entry's price, and what depends on it."""
-    price = seen.mark_price if draft.entry_price is None else draft.entry_price
+    price = seen.mark_price if proposal.price is None else proposal.price
     assert price is not None  # a candidate has a mark price
-    filter_scale, volatility = scale_of(draft.filter_verdicts), _volatility(variant, candidate)
+    filter_scale, volatility = scale_of(words), _volatility(variant, candidate)
     sized = size(variant.margin, variant.leverage, price, candidate.instrument, filter_scale, volatility)
-    yield sized.verdict
-    draft.quantity = sized.quantity
+    words.append(sized.verdict)
     if sized.quantity is None:
-        return
-    yield volume_check(sized.quantity * price, candidate.bars, variant.limits.volume_share)
-    yield liquidation_check(
-        candidate.side,
-        price,
-        sized.quantity,
-        variant.leverage,
-        variant.caps.symbol,
-        variant.exits.stop_pct,
-        variant.limits.liquidation_buffer_pct,
-        candidate.instrument.brackets,
+        return None
+    words.append(volume_check(sized.quantity * price, candidate.bars, variant.limits.volume_share))
+    words.append(
+        liquidation_check(
+            candidate.side,
+            price,
+            sized.quantity,
+            variant.leverage,
+            variant.caps.symbol,
+            variant.exits.stop_pct,
+            variant.limits.liquidation_buffer_pct,
+            candidate.instrument.brackets,
+        )
     )
+    return sized.quantity
 
 
 def _volatility(variant: Variant, candidate: Candidate) -> Volatility | None:
@@ -255,6 +310,10 @@ def _volatility(variant: Variant, candidate: Candidate) -> Volatility | None:
     return Volatility(target, realised, abs(candidate.forecast.predicted_return) / variant.threshold)
 
 
-def _state(state: TradingState) -> FilterVerdict:
+def _state(state: TradingState) -> Check:
     allow = state is TradingState.ACTIVE
-    return FilterVerdict(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), {"state": str(state)})
+    return Check(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), partial(_state_values, state))
+
+
+def _state_values(state: TradingState) -> Values:
+    return {"state": str(state)}

@@ -9,15 +9,16 @@ trips nor releases a guard. Every function is pure, and a `Track` is all that th
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 import msgspec
 
 from bot.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from bot.config import GuardsTable
-from bot.messages import FilterVerdict, GuardState, GuardTrip
+from bot.messages import GuardState, GuardTrip
 from bot.strategy.reasons import Reason
-from bot.strategy.verdicts import ALLOWED, GUARDS
+from bot.strategy.verdicts import ALLOWED, GUARDS, Check, Values
 from bot.venue import Transfer
 
 DAY_DRAWDOWN, DRAWDOWN, DAILY_LOSS, LOSING_STREAK = "day_drawdown", "drawdown", "daily_loss", "losing_streak"
@@ -189,19 +190,26 @@ def state_of(track: Track, rules: GuardRules) -> GuardState:
     )
 
 
-def guards_check(guards: GuardState, now: int) -> FilterVerdict:
+def guards_check(guards: GuardState, now: int) -> Check:
     """The check on every candidate: `guards` with what each tripped guard measured, its limit, and the equity's age."""
     age = None if guards.equity_at is None else now - guards.equity_at
-    values: dict[str, float | int | str | bool | None] = {
+    reason = ALLOWED
+    if guards.tripped:
+        reason = str(REASONS[guards.tripped[0].guard])
+    elif guards.unknown_after_ms is not None and (age is None or age > guards.unknown_after_ms):
+        reason = str(Reason.GUARD_EQUITY_UNKNOWN)
+    return Check(GUARDS, reason is ALLOWED, reason, partial(_guards_values, guards, age))
+
+
+def _guards_values(guards: GuardState, age: int | None) -> Values:
+    values: Values = {
         "tripped": ",".join(trip.guard for trip in guards.tripped),
         "equity_age_ms": age,
         "unknown_after_ms": guards.unknown_after_ms,
     }
     for trip in guards.tripped:
         values |= {f"{trip.guard}_value": trip.value, f"{trip.guard}_limit": trip.limit}
-    unknown = guards.unknown_after_ms is not None and (age is None or age > guards.unknown_after_ms)
-    reasons = [REASONS[trip.guard] for trip in guards.tripped] + [Reason.GUARD_EQUITY_UNKNOWN] * unknown
-    return FilterVerdict(GUARDS, not reasons, str(reasons[0]) if reasons else ALLOWED, values)
+    return values
 
 
 def _trip(track: Track, rules: GuardRules, now: int) -> Track:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
-from bot.messages import FilterVerdict, Side
+from bot.messages import Side
 from bot.strategy.reasons import Reason
-from bot.strategy.sizing import Values
-from bot.strategy.verdicts import ALLOWED, LIQUIDATION
+from bot.strategy.verdicts import ALLOWED, LIQUIDATION, Check, Values
 from bot.venue import MarginBracket
 
 
@@ -24,7 +24,10 @@ def liquidation_price(
 
 def bracket_of(brackets: Sequence[MarginBracket], notional: Decimal) -> MarginBracket:
     """The bracket that `notional` falls into; the highest one where it is beyond all."""
-    return next((bracket for bracket in brackets if notional <= bracket.notional_cap), brackets[-1])
+    for bracket in brackets:
+        if notional <= bracket.notional_cap:
+            return bracket
+    return brackets[-1]
 
 
 def liquidation_check(
@@ -36,14 +39,32 @@ def liquidation_check(
     stop_pct: float,
     buffer_pct: float,
     brackets: Sequence[MarginBracket],
-) -> FilterVerdict:
+) -> Check:
     """Whether the stop, `stop_pct` from the entry, stands at least `buffer_pct` before the liquidation price.
 
     Computed as if the margin was isolated (a cross account with money left is liquidated later), and with the bracket
     of `positions` positions of this size, as many as the variant may hold on the symbol: the venue nets them. Without
     brackets nothing is known and nothing is entered.
     """
-    values: Values = {
+    asked = (entry, quantity, leverage, positions, stop_pct, buffer_pct)
+    if not brackets:
+        return Check(LIQUIDATION, False, Reason.BRACKETS_MISSING, partial(_asked, *asked))
+    whole = quantity * positions
+    notional = whole * entry
+    bracket = bracket_of(brackets, notional)
+    price = liquidation_price(entry, side, whole, notional / leverage, bracket.maintenance_rate, bracket.amount)
+    distance_pct = float(side.sign * (entry - price) / entry * 100)
+    values = partial(_found, asked, bracket, price, distance_pct)
+    if leverage > bracket.max_leverage:
+        return Check(LIQUIDATION, False, Reason.LEVERAGE_ABOVE_BRACKET, values)
+    near = distance_pct < stop_pct + buffer_pct
+    return Check(LIQUIDATION, not near, Reason.LIQUIDATION_NEAR if near else ALLOWED, values)
+
+
+def _asked(
+    entry: Decimal, quantity: Decimal, leverage: int, positions: int, stop_pct: float, buffer_pct: float
+) -> Values:
+    return {
         "entry": float(entry),
         "quantity": float(quantity),
         "leverage": leverage,
@@ -51,21 +72,15 @@ def liquidation_check(
         "stop_pct": stop_pct,
         "buffer_pct": buffer_pct,
     }
-    if not brackets:
-        return FilterVerdict(LIQUIDATION, False, Reason.BRACKETS_MISSING, values)
-    whole = quantity * positions
-    bracket = bracket_of(brackets, whole * entry)
-    margin = whole * entry / leverage
-    price = liquidation_price(entry, side, whole, margin, bracket.maintenance_rate, bracket.amount)
-    distance_pct = float(side.sign * (entry - price) / entry * 100)
-    values |= {
+
+
+def _found(
+    asked: tuple[Decimal, Decimal, int, int, float, float], bracket: MarginBracket, price: Decimal, distance_pct: float
+) -> Values:
+    return _asked(*asked) | {
         "maintenance_rate": float(bracket.maintenance_rate),
         "maintenance_amount": float(bracket.amount),
         "bracket_leverage": bracket.max_leverage,
         "liquidation_price": float(price),
         "distance_pct": distance_pct,
     }
-    if leverage > bracket.max_leverage:
-        return FilterVerdict(LIQUIDATION, False, Reason.LEVERAGE_ABOVE_BRACKET, values)
-    near = distance_pct < stop_pct + buffer_pct
-    return FilterVerdict(LIQUIDATION, not near, Reason.LIQUIDATION_NEAR if near else ALLOWED, values)

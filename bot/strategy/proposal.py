@@ -1,17 +1,18 @@
 """What would be sent to the desk for a candidate: the entry plugin's plan on the tick, with its exits and its end."""
 
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
 from bot.errors import PluginFault
 from bot.hookspecs import Candidate, EntryPlan
-from bot.messages import EntryIntent, ExitPlan, FilterVerdict
+from bot.messages import EntryIntent, ExitPlan
 from bot.strategy.exits import dated
 from bot.strategy.reasons import Reason, broken, no_entry
 from bot.strategy.rounding import limit_on_tick
 from bot.strategy.variant import Variant
-from bot.strategy.verdicts import ALLOWED, ENTRY
+from bot.strategy.verdicts import ALLOWED, ENTRY, Check, Values
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +41,12 @@ def propose(variant: Variant, candidate: Candidate, now: int) -> Proposal:
     expires_at = now + variant.entry_ttl_ms
     if exits.session_end_at is not None:
         expires_at = min(expires_at, exits.session_end_at)
-    empty = Proposal(created_at=now, expires_at=expires_at, exits=exits)
     plan = _ask(variant, candidate)
     if isinstance(plan, str):
-        return msgspec.structs.replace(empty, refused=plan)
+        return Proposal(created_at=now, expires_at=expires_at, exits=exits, refused=plan)
     if plan.price is None:
-        return msgspec.structs.replace(empty, words=plan.reason)
-    asked = float(plan.price)
+        return Proposal(created_at=now, expires_at=expires_at, exits=exits, words=plan.reason)
+    empty, asked = Proposal(created_at=now, expires_at=expires_at, exits=exits), float(plan.price)
     if candidate.side.sign * (asked - candidate.last_price) > 0:
         return msgspec.structs.replace(empty, refused=str(Reason.ENTRY_WRONG_SIDE), asked=asked)
     on_tick = limit_on_tick(plan.price, candidate.side, candidate.instrument.tick_size)
@@ -64,9 +64,14 @@ def _ask(variant: Variant, candidate: Candidate) -> EntryPlan | str:
     return no_entry(plan) if isinstance(plan, str) else plan
 
 
-def entry_check(candidate: Candidate, proposal: Proposal) -> FilterVerdict:
+def entry_check(candidate: Candidate, proposal: Proposal) -> Check:
     """The word on the entry, with all that it takes to follow the signal to its end later, entered or not."""
-    values = {
+    reason = proposal.refused or proposal.words or ALLOWED
+    return Check(ENTRY, proposal.refused is None, reason, partial(_entry_values, candidate, proposal))
+
+
+def _entry_values(candidate: Candidate, proposal: Proposal) -> Values:
+    return {
         "last_price": candidate.last_price,
         "asked_price": proposal.asked,
         "tick_size": float(candidate.instrument.tick_size),
@@ -75,7 +80,6 @@ def entry_check(candidate: Candidate, proposal: Proposal) -> FilterVerdict:
         "expires_at": proposal.expires_at,
         **msgspec.structs.asdict(proposal.exits),
     }
-    return FilterVerdict(ENTRY, proposal.refused is None, proposal.refused or proposal.words or ALLOWED, values)
 
 
 def intent_of(

@@ -1,14 +1,14 @@
 """What an entry may not cost: caps on positions, one side per symbol, a share of the day's volume, the next funding."""
 
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
 from bot.clock import DAY_MS
-from bot.messages import Bars, FilterVerdict, Side
+from bot.messages import Bars, Side
 from bot.strategy.reasons import Reason
-from bot.strategy.sizing import Values
-from bot.strategy.verdicts import ALLOWED, CAPS, FUNDING, VOLUME_CAP
+from bot.strategy.verdicts import ALLOWED, CAPS, FUNDING, VOLUME_CAP, Check, Values
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -46,32 +46,66 @@ class Exposure(msgspec.Struct, frozen=True):
         return Exposure((*self.held, one))
 
 
-def caps_check(wanted: Held, exposure: Exposure, caps: Caps) -> FilterVerdict:
+class Counts(msgspec.Struct, frozen=True):
+    """What is held already that a wanted position comes beside."""
+
+    opposite: int  # of its symbol, on the other side
+    symbol: int  # of its variant on its symbol
+    variant: int
+    tier: int
+    account: int
+
+
+def counted(wanted: Held, exposure: Exposure) -> Counts:
+    opposite = symbol = variant = tier = 0
+    for held in exposure.held:
+        here = held.symbol == wanted.symbol
+        opposite += here and held.side is not wanted.side
+        tier += held.tier == wanted.tier
+        if held.variant == wanted.variant:
+            variant += 1
+            symbol += here
+    return Counts(opposite, symbol, variant, tier, len(exposure.held))
+
+
+def caps_check(wanted: Held, exposure: Exposure, caps: Caps) -> Check:
     """Whether `wanted` may be added to what is held."""
-    opposite = sum(held.symbol == wanted.symbol and held.side is not wanted.side for held in exposure.held)
-    own = [held for held in exposure.held if held.variant == wanted.variant]
-    counts = {
-        "symbol": (sum(held.symbol == wanted.symbol for held in own), caps.symbol, Reason.CAP_SYMBOL),
-        "variant": (len(own), caps.variant, Reason.CAP_VARIANT),
-        "tier": (sum(held.tier == wanted.tier for held in exposure.held), caps.tier, Reason.CAP_TIER),
-        "account": (len(exposure.held), caps.account, Reason.CAP_ACCOUNT),
-    }
-    values: Values = {"opposite": opposite}
-    reasons = [Reason.OPPOSITE_POSITION] if opposite else []
-    for name, (count, cap, reason) in counts.items():
-        values |= {f"{name}_held": count, f"{name}_cap": cap}
-        if cap is not None and count >= cap:
-            reasons.append(reason)
-    return FilterVerdict(CAPS, not reasons, reasons[0] if reasons else ALLOWED, values)
+    held = counted(wanted, exposure)
+    reason = ALLOWED
+    if held.opposite:
+        reason = Reason.OPPOSITE_POSITION
+    elif held.symbol >= caps.symbol:
+        reason = Reason.CAP_SYMBOL
+    elif caps.variant is not None and held.variant >= caps.variant:
+        reason = Reason.CAP_VARIANT
+    elif caps.tier is not None and held.tier >= caps.tier:
+        reason = Reason.CAP_TIER
+    elif held.account >= caps.account:
+        reason = Reason.CAP_ACCOUNT
+    return Check(CAPS, reason is ALLOWED, reason, partial(_caps_values, held, caps))
 
 
-def volume_check(notional: Decimal, bars: Bars, share: float | None) -> FilterVerdict:
+def _caps_values(held: Counts, caps: Caps) -> Values:
+    values: Values = {"opposite": held.opposite}
+    for name in ("symbol", "variant", "tier", "account"):
+        values |= {f"{name}_held": getattr(held, name), f"{name}_cap": getattr(caps, name)}
+    return values
+
+
+def volume_check(notional: Decimal, bars: Bars, share: float | None) -> Check:
     """Whether `notional` is at most `share` of what was traded in the last day: volume x close of its closed bars."""
+    refused = share is not None and float(notional) > share * _traded(bars)
+    reason = Reason.VOLUME_CAP if refused else ALLOWED
+    return Check(VOLUME_CAP, not refused, reason, partial(_volume_values, notional, bars, share))
+
+
+def _traded(bars: Bars) -> float:
     count = max(1, DAY_MS // bars.interval_ms)
-    traded = float((bars.volume[-count:] * bars.close[-count:]).sum())
-    values: Values = {"notional": float(notional), "day_volume_usdt": traded, "share_max": share}
-    refused = share is not None and float(notional) > share * traded
-    return FilterVerdict(VOLUME_CAP, not refused, Reason.VOLUME_CAP if refused else ALLOWED, values)
+    return float((bars.volume[-count:] * bars.close[-count:]).sum())
+
+
+def _volume_values(notional: Decimal, bars: Bars, share: float | None) -> Values:
+    return {"notional": float(notional), "day_volume_usdt": _traded(bars), "share_max": share}
 
 
 def funding_check(
@@ -81,12 +115,31 @@ def funding_check(
     due_at: int | None,
     held_until: int | None,
     share: float | None,
-) -> FilterVerdict:
+) -> Check:
     """Whether the next funding payment costs at most `share` of the predicted move.
 
     A LONG pays a positive `rate` and is paid a negative one, a SHORT the other way round. The payment counts where the
     position may still be open at `due_at`: `held_until` is the last moment that it can be (None: there is no last).
     """
+    reason, cost = ALLOWED, None
+    if share is not None and (rate is None or due_at is None):
+        reason = Reason.FUNDING_UNKNOWN
+    elif share is not None and rate is not None and due_at is not None:
+        reached = held_until is None or due_at <= held_until
+        cost = side.sign * float(rate) if reached else 0.0
+        reason = Reason.FUNDING_COST if cost > share * abs(predicted_return) else ALLOWED
+    values = partial(_funding_values, predicted_return, rate, due_at, held_until, share, cost)
+    return Check(FUNDING, reason is ALLOWED, reason, values)
+
+
+def _funding_values(
+    predicted_return: float,
+    rate: Decimal | None,
+    due_at: int | None,
+    held_until: int | None,
+    share: float | None,
+    cost: float | None,
+) -> Values:
     values: Values = {
         "funding_rate": None if rate is None else float(rate),
         "next_funding_at": due_at,
@@ -94,12 +147,4 @@ def funding_check(
         "predicted_return": predicted_return,
         "share_max": share,
     }
-    reason = None
-    if share is not None and (rate is None or due_at is None):
-        reason = Reason.FUNDING_UNKNOWN
-    elif share is not None and rate is not None and due_at is not None:
-        reached = held_until is None or due_at <= held_until
-        cost = side.sign * float(rate) if reached else 0.0
-        values["cost"] = cost
-        reason = Reason.FUNDING_COST if cost > share * abs(predicted_return) else None
-    return FilterVerdict(FUNDING, reason is None, reason or ALLOWED, values)
+    return values if cost is None else values | {"cost": cost}

@@ -1,17 +1,16 @@
 """How much: margin x leverage / price, scaled by filters and volatility, on the venue's step, or why not."""
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
-from bot.messages import FilterVerdict
 from bot.strategy.reasons import Reason
 from bot.strategy.rounding import decimal_of, quantity_on_step
-from bot.strategy.verdicts import ALLOWED, SIZE
+from bot.strategy.verdicts import ALLOWED, SIZE, Check, Values
 from bot.venue import Instrument
-
-Values = dict[str, float | int | str | bool | None]
 
 
 class VolatilityTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +54,7 @@ class Volatility(msgspec.Struct, frozen=True):
 
 class Sized(msgspec.Struct, frozen=True):
     quantity: Decimal | None  # in base units; None: the verdict refuses
-    verdict: FilterVerdict
+    verdict: Check
 
 
 def size(
@@ -72,6 +71,34 @@ def size(
     refuse to let it go: every way out is a market order.
     """
     largest = min(instrument.max_quantity, instrument.max_market_quantity)
+    scale: float | None = filter_scale
+    if volatility is not None:
+        scale = None if volatility.scale is None else filter_scale * volatility.scale
+    asked = partial(_asked, margin, leverage, price, filter_scale, instrument, largest, volatility)
+    if scale is None:
+        return Sized(None, Check(SIZE, False, Reason.VOLATILITY_UNKNOWN, asked))
+    quantity = quantity_on_step(margin * decimal_of(scale) * leverage / price, instrument.step_size)
+    notional = quantity * price
+    reason = None
+    if quantity < instrument.min_quantity or quantity <= 0:
+        reason = Reason.QUANTITY_BELOW_MINIMUM
+    elif quantity > largest:
+        reason = Reason.QUANTITY_ABOVE_MAXIMUM
+    elif notional < instrument.min_notional:
+        reason = Reason.NOTIONAL_BELOW_MINIMUM
+    values = partial(_found, asked, quantity, notional)
+    return Sized(None if reason else quantity, Check(SIZE, reason is None, reason or ALLOWED, values))
+
+
+def _asked(
+    margin: Decimal,
+    leverage: int,
+    price: Decimal,
+    filter_scale: float,
+    instrument: Instrument,
+    largest: Decimal,
+    volatility: Volatility | None,
+) -> Values:
     values: Values = {
         "margin_usdt": float(margin),
         "leverage": leverage,
@@ -82,19 +109,8 @@ def size(
         "max_quantity": float(largest),
         "min_notional": float(instrument.min_notional),
     }
-    scale: float | None = filter_scale
-    if volatility is not None:
-        values |= volatility.values()
-        scale = None if volatility.scale is None else filter_scale * volatility.scale
-    if scale is None:
-        return Sized(None, FilterVerdict(SIZE, False, Reason.VOLATILITY_UNKNOWN, values))
-    quantity = quantity_on_step(margin * decimal_of(scale) * leverage / price, instrument.step_size)
-    values |= {"quantity": float(quantity), "notional": float(quantity * price)}
-    reason = None
-    if quantity < instrument.min_quantity or quantity <= 0:
-        reason = Reason.QUANTITY_BELOW_MINIMUM
-    elif quantity > largest:
-        reason = Reason.QUANTITY_ABOVE_MAXIMUM
-    elif quantity * price < instrument.min_notional:
-        reason = Reason.NOTIONAL_BELOW_MINIMUM
-    return Sized(None if reason else quantity, FilterVerdict(SIZE, reason is None, reason or ALLOWED, values))
+    return values if volatility is None else values | volatility.values()
+
+
+def _found(asked: Callable[[], Values], quantity: Decimal, notional: Decimal) -> Values:
+    return asked() | {"quantity": float(quantity), "notional": float(notional)}

@@ -1,7 +1,10 @@
 """The verdicts on one signal: which are of the bot's own checks, which refuse, and what a refusal is called."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import msgspec
 
 from bot.messages import FilterVerdict
 from bot.strategy.reasons import broken, vetoed_by
@@ -14,18 +17,42 @@ CHECKS = (DATA, STATE, GUARDS, ENTRY, SIZE, VOLUME_CAP, LIQUIDATION, FUNDING, CA
 ALLOWED = "allowed"  # a check's reason where it has nothing against the signal
 FAULT = "plugin fault: "  # what the reason of a filter that broke its contract begins with
 
+Values = dict[str, float | int | str | bool | None]
 
-def refuses(verdict: FilterVerdict) -> bool:
+
+class Check(msgspec.Struct, frozen=True, eq=False):
+    """The word of one of the bot's own checks. Its values are computed when a row tells them: history is decided
+    many times as often as it is told."""
+
+    filter: str
+    allow: bool
+    reason: str
+    tell: Callable[[], Values]
+    shadow: ClassVar[bool] = False
+    scale: ClassVar[float] = 1.0
+
+    @property
+    def values(self) -> Values:
+        return self.tell()
+
+    def verdict(self) -> FilterVerdict:
+        return FilterVerdict(self.filter, self.allow, self.reason, self.tell())
+
+
+Word = FilterVerdict | Check
+
+
+def refuses(verdict: Word) -> bool:
     return not verdict.allow and not verdict.shadow
 
 
-def reason_of(verdict: FilterVerdict) -> str:
+def reason_of(verdict: Word) -> str:
     """The `decision_reason` that a refusing verdict makes."""
     if verdict.filter in CHECKS:
         return verdict.reason
     return broken(verdict.filter) if verdict.reason.startswith(FAULT) else vetoed_by(verdict.filter)
 
 
-def scale_of(verdicts: Iterable[FilterVerdict]) -> float:
+def scale_of(verdicts: Iterable[Word]) -> float:
     """What the margin is multiplied by: the product over the verdicts that have a say."""
     return math.prod(verdict.scale for verdict in verdicts if not verdict.shadow)

@@ -106,8 +106,9 @@ def funding_between(found: Rates | None, start: int, end: int) -> tuple[FundingR
     grid = range(-(-start // DEFAULT_FUNDING_MS) * DEFAULT_FUNDING_MS, end, DEFAULT_FUNDING_MS)
     assumed = {due: DEFAULT_FUNDING_RATE for due in grid if not first <= due <= last}
     known = {due: rate for due, rate in paid.items() if start <= due < end}
-    due = sorted(known | assumed)
-    return FundingRates(np.array(due, dtype=np.int64), tuple((known | assumed)[one] for one in due)), len(assumed)
+    rates = known | assumed
+    due = sorted(rates)
+    return FundingRates(np.array(due, dtype=np.int64), tuple(rates[one] for one in due)), len(assumed)
 
 
 def recorded_symbols(directory: Path) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.errors import OperatorError
@@ -109,20 +110,26 @@ def load_symbol(
 
 def finest_path(files: BarFiles, bars: Bars, tick: float, start: int, finest_ms: int) -> PricePath:
     """The finest bars of each of `bars` from `start` on, in order of time."""
-    left = bars.open_time[bars.open_time >= start]
+    left = bars.open_time >= start
     parts: list[PricePath] = []
     for interval in (MINUTE_MS, 5 * MINUTE_MS):
         if not finest_ms <= interval < bars.interval_ms or files.place(bars.symbol, interval) is None:
             continue
         detail = files.load(bars.symbol, interval, start=start, end=bars.close_at)
         refuse_absurd(files.place(bars.symbol, interval), detail)
-        owner = detail.open_time - detail.open_time % bars.interval_ms
-        opened, count = np.unique(owner, return_counts=True)
-        whole = np.intersect1d(opened[count == bars.interval_ms // interval], left)
-        parts.append(in_ticks(select(detail, np.isin(owner, whole)), tick))
-        left = np.setdiff1d(left, whole)
-    parts.append(in_ticks(select(bars, np.isin(bars.open_time, left)), tick))
+        index, owned = _owners(bars, detail)
+        whole = np.bincount(index[owned], minlength=len(bars)) == bars.interval_ms // interval
+        parts.append(in_ticks(select(detail, owned & (whole & left)[index]), tick))
+        left &= ~whole
+    parts.append(in_ticks(select(bars, left), tick))
     return _joined([part for part in parts if len(part)], bars.symbol)
+
+
+def _owners(bars: Bars, detail: Bars) -> tuple[Times, npt.NDArray[np.bool_]]:
+    """The place of the bar that each finer one lies in, and whether it is there."""
+    opened = detail.open_time - detail.open_time % bars.interval_ms
+    index = np.minimum(np.searchsorted(bars.open_time, opened), len(bars) - 1)
+    return index, bars.open_time[index] == opened
 
 
 def _joined(parts: Sequence[PricePath], symbol: str) -> PricePath:

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType, NoneType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 import numpy as np
@@ -266,13 +266,23 @@ def _guarded_propose(name: str, function: Callable[..., object]) -> Propose:
         answer = _call(name, function, candidate=candidate, options=options)
         if isinstance(answer, str) and answer:
             return answer
-        plan = _checked(name, answer, EntryPlan)
+        plan = answer if _is_plan(answer) else _checked(name, answer, EntryPlan)
         price: object = getattr(answer, "price", None)  # `plan` has it converted, from a float or text too
         if price is not None and not (isinstance(price, Decimal) and price.is_finite() and price > 0):
             raise PluginFault(name, f"proposed the price {price!r}, which is no Decimal above 0")
         return plan
 
     return propose
+
+
+def _is_plan(answer: object) -> TypeGuard[EntryPlan]:
+    """Whether its fields have their very types: the usual answer, which needs no conversion."""
+    return (
+        type(answer) is EntryPlan
+        and type(answer.price) in (NoneType, Decimal)
+        and type(answer.post_only) is bool
+        and type(answer.reason) is str
+    )
 
 
 def _guarded_predict(name: str, function: Callable[..., object]) -> Callable[[Bars, Options], Floats]:

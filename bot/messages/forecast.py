@@ -32,7 +32,7 @@ class ForecastsDue(msgspec.Struct, frozen=True, eq=False):
     requests: tuple[ForecastRequest, ...]
 
 
-class Forecast(msgspec.Struct, frozen=True, eq=False):
+class Forecast(msgspec.Struct, frozen=True, eq=False, gc=False):
     symbol: str
     checkpoint: str  # id of what was really used
     bar_close_at: int

@@ -1,10 +1,11 @@
 """One variant decides on one symbol: what was seen goes in, exactly one signal row comes out, perhaps an entry."""
 
+import base64
 import hashlib
 import math
 from collections.abc import Iterable
 from decimal import Decimal
-from functools import partial
+from functools import cache
 
 import msgspec
 
@@ -31,12 +32,11 @@ from bot.strategy.reasons import Reason
 from bot.strategy.risk import Exposure, Held, caps_check, funding_check, volume_check
 from bot.strategy.sizing import Volatility, size
 from bot.strategy.variant import FilterPlugin, Variant
-from bot.strategy.verdicts import ALLOWED, DATA, FAULT, STATE, Check, Values, Word, reason_of, refuses, scale_of
+from bot.strategy.verdicts import ALLOWED, DATA, FAULT, STATE, Check, Values, Word, first_refusal, scale_of
 from bot.strategy.volatility import realised_volatility
 from bot.strategy.window import read_only
 from bot.venue import Instrument
 
-BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 STATE_REASONS = {TradingState.REDUCING: Reason.STATE_REDUCING, TradingState.HALTED: Reason.STATE_HALTED}
 
 
@@ -61,8 +61,7 @@ class Seen(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 def signal_id(variant: str, symbol: str, cycle_at: int) -> str:
     """13 characters of base32, the same in every process that comes to this cycle."""
     digest = hashlib.blake2b(f"{variant}|{symbol}|{cycle_at}".encode(), digest_size=8).digest()
-    bits = int.from_bytes(digest, "big") << 1  # 13 letters are 65 bits
-    return "".join([BASE32[bits >> shift & 31] for shift in range(60, -1, -5)])
+    return base64.b32encode(digest)[:13].decode().lower()
 
 
 def next_cycle(minutes: Iterable[int], after: int) -> int:
@@ -130,8 +129,8 @@ def judge(variant: Variant, seen: Seen, exposure: Exposure, measures: Measures |
     proposal = propose(variant, candidate, seen.now)
     words: list[Word] = [data, *[_judge(plugin, candidate) for plugin in variant.filters]]
     quantity = _checks(variant, seen, exposure, candidate, proposal, words)
-    reason, intent = next((reason_of(word) for word in words if refuses(word)), str(Reason.ALLOWED)), None
-    if reason == Reason.ALLOWED and quantity is not None:
+    refusal, intent = first_refusal(words), None
+    if refusal is None and quantity is not None:
         name = signal_id(variant.name, seen.symbol, seen.cycle_at)
         intent = intent_of(name, variant, candidate, proposal, quantity)
     return Judged(
@@ -140,7 +139,7 @@ def judge(variant: Variant, seen: Seen, exposure: Exposure, measures: Measures |
         measures=measures,
         candidate=candidate,
         words=tuple(words),
-        reason=reason,
+        reason=str(Reason.ALLOWED) if refusal is None else refusal,
         proposal=proposal,
         quantity=quantity,
         intent=intent,
@@ -232,7 +231,7 @@ def _known(value: float) -> float | None:
 def _data(seen: Seen, candidate: Candidate | str) -> Check:
     """The word on what was seen; what the row's columns do not say of it stands in the values."""
     refused = isinstance(candidate, str) and candidate != Reason.BELOW_THRESHOLD
-    return Check(DATA, not refused, str(candidate) if refused else ALLOWED, partial(_data_values, seen))
+    return Check(DATA, not refused, str(candidate) if refused else ALLOWED, _data_values, (seen,))
 
 
 def _data_values(seen: Seen) -> Values:
@@ -310,9 +309,10 @@ def _volatility(variant: Variant, candidate: Candidate) -> Volatility | None:
     return Volatility(target, realised, abs(candidate.forecast.predicted_return) / variant.threshold)
 
 
+@cache
 def _state(state: TradingState) -> Check:
     allow = state is TradingState.ACTIVE
-    return Check(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), partial(_state_values, state))
+    return Check(STATE, allow, ALLOWED if allow else str(STATE_REASONS[state]), _state_values, (state,))
 
 
 def _state_values(state: TradingState) -> Values:

@@ -9,7 +9,6 @@ trips nor releases a guard. Every function is pure, and a `Track` is all that th
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Literal
 
 import msgspec
@@ -198,7 +197,7 @@ def guards_check(guards: GuardState, now: int) -> Check:
         reason = str(REASONS[guards.tripped[0].guard])
     elif guards.unknown_after_ms is not None and (age is None or age > guards.unknown_after_ms):
         reason = str(Reason.GUARD_EQUITY_UNKNOWN)
-    return Check(GUARDS, reason is ALLOWED, reason, partial(_guards_values, guards, age))
+    return Check(GUARDS, reason is ALLOWED, reason, _guards_values, (guards, age))
 
 
 def _guards_values(guards: GuardState, age: int | None) -> Values:

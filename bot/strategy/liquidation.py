@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
 
 from bot.messages import Side
 from bot.strategy.reasons import Reason
@@ -48,17 +47,17 @@ def liquidation_check(
     """
     asked = (entry, quantity, leverage, positions, stop_pct, buffer_pct)
     if not brackets:
-        return Check(LIQUIDATION, False, Reason.BRACKETS_MISSING, partial(_asked, *asked))
+        return Check(LIQUIDATION, False, Reason.BRACKETS_MISSING, _asked, asked)
     whole = quantity * positions
     notional = whole * entry
     bracket = bracket_of(brackets, notional)
     price = liquidation_price(entry, side, whole, notional / leverage, bracket.maintenance_rate, bracket.amount)
     distance_pct = float(side.sign * (entry - price) / entry * 100)
-    values = partial(_found, asked, bracket, price, distance_pct)
+    found = (asked, bracket, price, distance_pct)
     if leverage > bracket.max_leverage:
-        return Check(LIQUIDATION, False, Reason.LEVERAGE_ABOVE_BRACKET, values)
+        return Check(LIQUIDATION, False, Reason.LEVERAGE_ABOVE_BRACKET, _found, found)
     near = distance_pct < stop_pct + buffer_pct
-    return Check(LIQUIDATION, not near, Reason.LIQUIDATION_NEAR if near else ALLOWED, values)
+    return Check(LIQUIDATION, not near, Reason.LIQUIDATION_NEAR if near else ALLOWED, _found, found)
 
 
 def _asked(

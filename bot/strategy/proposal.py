@@ -1,7 +1,6 @@
 """What would be sent to the desk for a candidate: the entry plugin's plan on the tick, with its exits and its end."""
 
 from decimal import Decimal
-from functools import partial
 
 import msgspec
 
@@ -67,7 +66,7 @@ def _ask(variant: Variant, candidate: Candidate) -> EntryPlan | str:
 def entry_check(candidate: Candidate, proposal: Proposal) -> Check:
     """The word on the entry, with all that it takes to follow the signal to its end later, entered or not."""
     reason = proposal.refused or proposal.words or ALLOWED
-    return Check(ENTRY, proposal.refused is None, reason, partial(_entry_values, candidate, proposal))
+    return Check(ENTRY, proposal.refused is None, reason, _entry_values, (candidate, proposal))
 
 
 def _entry_values(candidate: Candidate, proposal: Proposal) -> Values:

@@ -1,7 +1,6 @@
 """What an entry may not cost: caps on positions, one side per symbol, a share of the day's volume, the next funding."""
 
 from decimal import Decimal
-from functools import partial
 
 import msgspec
 
@@ -11,7 +10,7 @@ from bot.strategy.reasons import Reason
 from bot.strategy.verdicts import ALLOWED, CAPS, FUNDING, VOLUME_CAP, Check, Values
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """One open position, resting entry, or entry on its way to the desk."""
 
     variant: str
@@ -46,7 +45,7 @@ class Exposure(msgspec.Struct, frozen=True):
         return Exposure((*self.held, one))
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """What is held already that a wanted position comes beside."""
 
     opposite: int  # of its symbol, on the other side
@@ -82,7 +81,7 @@ def caps_check(wanted: Held, exposure: Exposure, caps: Caps) -> Check:
         reason = Reason.CAP_TIER
     elif held.account >= caps.account:
         reason = Reason.CAP_ACCOUNT
-    return Check(CAPS, reason is ALLOWED, reason, partial(_caps_values, held, caps))
+    return Check(CAPS, reason is ALLOWED, reason, _caps_values, (held, caps))
 
 
 def _caps_values(held: Counts, caps: Caps) -> Values:
@@ -96,7 +95,7 @@ def volume_check(notional: Decimal, bars: Bars, share: float | None) -> Check:
     """Whether `notional` is at most `share` of what was traded in the last day: volume x close of its closed bars."""
     refused = share is not None and float(notional) > share * _traded(bars)
     reason = Reason.VOLUME_CAP if refused else ALLOWED
-    return Check(VOLUME_CAP, not refused, reason, partial(_volume_values, notional, bars, share))
+    return Check(VOLUME_CAP, not refused, reason, _volume_values, (notional, bars, share))
 
 
 def _traded(bars: Bars) -> float:
@@ -128,8 +127,8 @@ def funding_check(
         reached = held_until is None or due_at <= held_until
         cost = side.sign * float(rate) if reached else 0.0
         reason = Reason.FUNDING_COST if cost > share * abs(predicted_return) else ALLOWED
-    values = partial(_funding_values, predicted_return, rate, due_at, held_until, share, cost)
-    return Check(FUNDING, reason is ALLOWED, reason, values)
+    given = (predicted_return, rate, due_at, held_until, share, cost)
+    return Check(FUNDING, reason is ALLOWED, reason, _funding_values, given)
 
 
 def _funding_values(

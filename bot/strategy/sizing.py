@@ -1,9 +1,8 @@
 """How much: margin x leverage / price, scaled by filters and volatility, on the venue's step, or why not."""
 
 import math
-from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -52,7 +51,7 @@ class Volatility(msgspec.Struct, frozen=True):
         }
 
 
-class Sized(msgspec.Struct, frozen=True):
+class Sized(msgspec.Struct, frozen=True, gc=False):
     quantity: Decimal | None  # in base units; None: the verdict refuses
     verdict: Check
 
@@ -74,9 +73,9 @@ def size(
     scale: float | None = filter_scale
     if volatility is not None:
         scale = None if volatility.scale is None else filter_scale * volatility.scale
-    asked = partial(_asked, margin, leverage, price, filter_scale, instrument, largest, volatility)
+    asked = (margin, leverage, price, filter_scale, instrument, largest, volatility)
     if scale is None:
-        return Sized(None, Check(SIZE, False, Reason.VOLATILITY_UNKNOWN, asked))
+        return Sized(None, Check(SIZE, False, Reason.VOLATILITY_UNKNOWN, _asked, asked))
     quantity = quantity_on_step(margin * decimal_of(scale) * leverage / price, instrument.step_size)
     notional = quantity * price
     reason = None
@@ -86,8 +85,8 @@ def size(
         reason = Reason.QUANTITY_ABOVE_MAXIMUM
     elif notional < instrument.min_notional:
         reason = Reason.NOTIONAL_BELOW_MINIMUM
-    values = partial(_found, asked, quantity, notional)
-    return Sized(None if reason else quantity, Check(SIZE, reason is None, reason or ALLOWED, values))
+    verdict = Check(SIZE, reason is None, reason or ALLOWED, _found, (asked, quantity, notional))
+    return Sized(None if reason else quantity, verdict)
 
 
 def _asked(
@@ -112,5 +111,5 @@ def _asked(
     return values if volatility is None else values | volatility.values()
 
 
-def _found(asked: Callable[[], Values], quantity: Decimal, notional: Decimal) -> Values:
-    return asked() | {"quantity": float(quantity), "notional": float(notional)}
+def _found(asked: tuple[Any, ...], quantity: Decimal, notional: Decimal) -> Values:
+    return _asked(*asked) | {"quantity": float(quantity), "notional": float(notional)}

@@ -1,8 +1,7 @@
 """The verdicts on one signal: which are of the bot's own checks, which refuse, and what a refusal is called."""
 
-import math
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -20,23 +19,24 @@ FAULT = "plugin fault: "  # what the reason of a filter that broke its contract 
 Values = dict[str, float | int | str | bool | None]
 
 
-class Check(msgspec.Struct, frozen=True, eq=False):
+class Check(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The word of one of the bot's own checks. Its values are computed when a row tells them: history is decided
     many times as often as it is told."""
 
     filter: str
     allow: bool
     reason: str
-    tell: Callable[[], Values]
+    tell: Callable[..., Values]
+    given: tuple[Any, ...]  # what `tell` is called with
     shadow: ClassVar[bool] = False
     scale: ClassVar[float] = 1.0
 
     @property
     def values(self) -> Values:
-        return self.tell()
+        return self.tell(*self.given)
 
     def verdict(self) -> FilterVerdict:
-        return FilterVerdict(self.filter, self.allow, self.reason, self.tell())
+        return FilterVerdict(self.filter, self.allow, self.reason, self.values)
 
 
 Word = FilterVerdict | Check
@@ -53,6 +53,18 @@ def reason_of(verdict: Word) -> str:
     return broken(verdict.filter) if verdict.reason.startswith(FAULT) else vetoed_by(verdict.filter)
 
 
+def first_refusal(verdicts: Iterable[Word]) -> str | None:
+    """The reason that decides; None where nothing refuses."""
+    for verdict in verdicts:
+        if refuses(verdict):
+            return reason_of(verdict)
+    return None
+
+
 def scale_of(verdicts: Iterable[Word]) -> float:
     """What the margin is multiplied by: the product over the verdicts that have a say."""
-    return math.prod(verdict.scale for verdict in verdicts if not verdict.shadow)
+    scale = 1.0
+    for verdict in verdicts:
+        if not verdict.shadow:
+            scale *= verdict.scale
+    return scale

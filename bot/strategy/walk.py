@@ -260,5 +260,5 @@ def last_prices(at: Times, span: Times, ticks: Ticks, moments: Times, path: int)
 
 def bar_at(path: PricePath, moment: int) -> int | None:
     """The index of the bar that holds `moment`; None where there is none."""
-    index = int(np.searchsorted(path.at, moment, side="right")) - 1
+    index = int(path.at.searchsorted(moment, side="right")) - 1
     return index if index >= 0 and moment < path.at[index] + path.span[index] else None

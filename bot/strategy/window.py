@@ -2,6 +2,7 @@
 
 import enum
 import math
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from bot.messages import Bar, Bars, Floats, ForecastRefused, Refusal, Window
 from bot.strategy.reasons import Reason
 
+_writeable = attrgetter("flags.writeable")
 FIELDS = ("open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
 
@@ -49,7 +51,8 @@ def newest(bars: Bars, at: int, count: int) -> Bars:
 
 def read_only(bars: Bars) -> Bars:
     """The same bars (views, no copies) for eyes that are not trusted."""
-    if not any(getattr(bars, name).flags.writeable for name in ("open_time", *FIELDS)):
+    columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    if not any(map(_writeable, columns)):
         return bars
     views = {name: getattr(bars, name).view() for name in ("open_time", *FIELDS)}
     for view in views.values():
@@ -82,16 +85,16 @@ def refusals(bars: Bars, context: int, interval_ms: int) -> dict[Reason, Mask]:
     """What `refusal` says of the newest `context` bars as of each bar, (bars,): masks that exclude one another."""
     count = len(bars)
     steps = np.diff(bars.open_time)
-    numbers = np.column_stack([getattr(bars, name) for name in FIELDS])
-    prices = numbers[:, [FIELDS.index(name) for name in PRICES]]
+    unknown = np.logical_or.reduce([~np.isfinite(getattr(bars, name)) for name in FIELDS])
+    worthless = np.logical_or.reduce([getattr(bars, name) <= 0 for name in PRICES])
     in_order = [
         (Reason.WINDOW_INTERVAL, np.full(count, bars.interval_ms != interval_ms)),
         (Reason.WINDOW_SHORT, np.arange(count) < context - 1),
         (Reason.WINDOW_ORDER, _any_of_the_last(np.append(False, steps <= 0), context - 1)),
         (Reason.WINDOW_GAP, _any_of_the_last(np.append(False, steps != interval_ms), context - 1)),
         (Reason.WINDOW_INTERVAL, bars.open_time % interval_ms != 0),
-        (Reason.WINDOW_NOT_FINITE, _any_of_the_last(np.any(~np.isfinite(numbers), axis=1), context)),
-        (Reason.WINDOW_NOT_POSITIVE, _any_of_the_last(np.any(prices <= 0, axis=1), context)),
+        (Reason.WINDOW_NOT_FINITE, _any_of_the_last(unknown, context)),
+        (Reason.WINDOW_NOT_POSITIVE, _any_of_the_last(worthless, context)),
     ]
     found: dict[Reason, Mask] = {}
     left = np.ones(count, dtype=np.bool_)
@@ -103,6 +106,8 @@ def refusals(bars: Bars, context: int, interval_ms: int) -> dict[Reason, Mask]:
 
 def _any_of_the_last(flags: Mask, count: int) -> Mask:
     """Whether one of the last `count` flags is set, as of each."""
+    if not flags.any():
+        return flags
     seen = np.concatenate([[0], np.cumsum(flags)])
     first = np.maximum(np.arange(len(flags)) + 1 - count, 0)
     return np.asarray(seen[1:] - seen[first] > 0)

@@ -1,6 +1,7 @@
 """The account as time goes on: what counts against the caps, what each variant did last, and the account guards."""
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice, takewhile
@@ -17,6 +18,7 @@ from bot.strategy.walk import NEVER
 from bot.venue import MarginBracket
 
 PAIR_MS = 2 * SECOND_MS  # as the guards' actor reads: of two readings so far apart the second counts
+NOTHING_YET = Recent()
 PriceAt = Callable[[str, int], float]  # symbol, moment
 
 
@@ -31,6 +33,7 @@ class Account:
         self._wallet = wallet
         self._read_at = start + PAIR_MS if rules.need_equity else NEVER
         self._live: dict[str, Trade] = {}
+        self._at_place: defaultdict[tuple[str, str], dict[str, Trade]] = defaultdict(dict)  # the same, by where
         self._held: dict[str, Held] = {}
         self._ends: list[tuple[int, str]] = []  # a heap; by half milliseconds: the bot hears of its own orders late
         self._results: list[tuple[int, Decimal]] = []  # of closed trades, oldest first
@@ -39,6 +42,9 @@ class Account:
         self._equity_read = float(wallet)
         self._told: tuple[guards.Track, GuardState] | None = None
         self._notionals: dict[str, float] = {}  # at their entries
+        self._entered: defaultdict[str, float] = defaultdict(float)  # their sum, by symbol
+        self._margin = 0.0  # what they took of it
+        self._largest: dict[tuple[str, int], float] = {}  # notional that the venue lets be held, by symbol and leverage
         self.ruined_at: int | None = None  # when the equity was seen at or below zero
 
     # -- what decisions see
@@ -56,32 +62,33 @@ class Account:
         return self._told[1]
 
     def recent(self, variant: str, symbol: str, now: int) -> Recent:
-        known = self._recent.get((variant, symbol), Recent())
-        entered = known.last_entry_at
-        for trade in self._live.values():
-            if trade.intent.variant == variant and trade.intent.symbol == symbol:
-                at = trade.filled_at if trade.filled_at <= now else trade.intent.created_at
-                entered = at if entered is None else max(entered, at)
-        return Recent(last_entry_at=entered, last_loss_at=known.last_loss_at)
+        place = variant, symbol
+        known, entered = self._recent.get(place, NOTHING_YET), None
+        for trade in self._at_place.get(place, {}).values():
+            at = trade.filled_at if trade.filled_at <= now else trade.intent.created_at
+            entered = at if entered is None else max(entered, at)
+        if entered is None:
+            return known
+        return Recent(last_entry_at=_later(known.last_entry_at, entered), last_loss_at=known.last_loss_at)
 
     def affords(
         self, notional: Decimal, symbol: str, leverage: int, brackets: tuple[MarginBracket, ...], now: int
     ) -> bool:
         """Whether the venue would take an entry of that notional: enough free margin, and a bracket for it."""
-        offered = [bracket.notional_cap for bracket in brackets if bracket.max_leverage >= leverage]
-        largest = float(max(offered)) if offered else 0.0 if brackets else float("inf")
-        wanted, same = float(notional) / leverage, float(notional)
-        for signal_id, trade in self._live.items():
-            entered = self._notionals[signal_id]
-            wanted += entered / trade.intent.leverage
-            same += entered if trade.intent.symbol == symbol else 0.0
+        place = symbol, leverage
+        if place not in self._largest:
+            self._largest[place] = _largest_notional(brackets, leverage)
+        largest = self._largest[place]
+        wanted = float(notional) / leverage + self._margin
+        same = float(notional) + self._entered[symbol]
         if wanted <= self._equity_read / 2 and same <= largest / 2:
             return True  # whatever the prices have done since
+        wanted, same = float(notional) / leverage, float(notional)
         for trade in self._live.values():
             intent = trade.intent
-            more = float(intent.quantity) * self._price_at(intent.symbol, now) - self._notionals[intent.signal_id]
-            wanted += more / intent.leverage
-            same += more if intent.symbol == symbol else 0.0
+            worth = float(intent.quantity) * self._price_at(intent.symbol, now)
+            wanted += worth / intent.leverage
+            same += worth if intent.symbol == symbol else 0.0
         return same <= largest and wanted <= self._equity(now)
 
     # -- what happens
@@ -89,7 +96,9 @@ class Account:
     def add(self, trade: Trade, notional: float) -> None:
         intent = trade.intent
         self._notionals[intent.signal_id] = notional
-        self._live[intent.signal_id] = trade
+        self._entered[intent.symbol] += notional
+        self._margin += notional / intent.leverage
+        self._live[intent.signal_id] = self._at_place[intent.variant, intent.symbol][intent.signal_id] = trade
         self._held[intent.signal_id] = Held(intent.variant, intent.tier, intent.symbol, intent.side)
         self._exposure = Exposure()
         if trade.ends_at != NEVER:
@@ -99,7 +108,9 @@ class Account:
         """Let everything happen that is known by the decisions at `now`: of one moment ends first, then readings."""
         while True:
             end = self._ends[0][0] if self._ends else 2 * NEVER
-            release = min((trip.until for trip in self._track.tripped if trip.until is not None), default=NEVER)
+            release = NEVER
+            if self._track.tripped:
+                release = min((trip.until for trip in self._track.tripped if trip.until is not None), default=NEVER)
             moment = min(end, 2 * release, 2 * self._read_at)
             if moment > 2 * now:
                 return
@@ -114,7 +125,12 @@ class Account:
         counted, moment = False, key // 2
         while self._ends and self._ends[0][0] == key:
             trade = self._live.pop(heapq.heappop(self._ends)[1])
-            del self._held[trade.intent.signal_id], self._notionals[trade.intent.signal_id]
+            intent = trade.intent
+            notional = self._notionals.pop(intent.signal_id)
+            self._entered[intent.symbol] -= notional
+            self._margin -= notional / intent.leverage
+            del self._held[intent.signal_id]
+            del self._at_place[intent.variant, intent.symbol][intent.signal_id]
             position = trade.position
             if position.opened_at is not None:
                 counted = True
@@ -131,7 +147,7 @@ class Account:
 
     def _remember(self, trade: Trade) -> None:
         position, place = trade.position, (trade.intent.variant, trade.intent.symbol)
-        known = self._recent.get(place, Recent())
+        known = self._recent.get(place, NOTHING_YET)
         lost = position.closed_at if position.closed_at is not None and position.net_pnl < 0 else None
         self._recent[place] = Recent(
             last_entry_at=_later(known.last_entry_at, position.opened_at),
@@ -159,5 +175,12 @@ class Account:
         return equity
 
 
+def _largest_notional(brackets: tuple[MarginBracket, ...], leverage: int) -> float:
+    offered = [bracket.notional_cap for bracket in brackets if bracket.max_leverage >= leverage]
+    return float(max(offered)) if offered else 0.0 if brackets else float("inf")
+
+
 def _later(known: int | None, at: int | None) -> int | None:
-    return max((one for one in (known, at) if one is not None), default=None)
+    if known is None or at is None:
+        return at if known is None else known
+    return max(known, at)

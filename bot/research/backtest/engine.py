@@ -1,7 +1,7 @@
 """The run: which cycles there were, what was decided at each, and what came of every entry, in order of time.
 
 A row that cannot become an entry by its numbers alone is counted and not built; every other one is decided by
-`strategy.cycle.decide` on what the variants' actor would have shown it. What depends on other positions is known when
+`strategy.cycle.judge` on what the variants' actor would have shown it. What depends on other positions is known when
 its turn comes, because an accepted entry is walked to its end at once.
 """
 
@@ -23,7 +23,7 @@ from bot.research.backtest.account import Account
 from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import Said, SignalSource
 from bot.research.backtest.trade import REJECTED, Terms, Trade, refused, walk
-from bot.strategy.cycle import Measures, Seen, decide, measure
+from bot.strategy.cycle import Measures, Seen, judge, measure, row_of
 from bot.strategy.guards import rules_of
 from bot.strategy.reasons import Reason
 from bot.strategy.variant import Variant
@@ -151,7 +151,7 @@ def _candidates(
     for reason, where in _windowless(market.bars, close_at, setup.context):
         decisions[variant.name, "refuse", str(reason)] += int((where & wanted).sum())
         wanted &= ~where
-    predicted = _joined(said, close_at)
+    predicted = _joined(said, close_at, interval)
     below = np.abs(predicted) < variant.threshold
     below |= predicted == 0.0
     decisions[variant.name, "refuse", str(Reason.BELOW_THRESHOLD)] += int((below & wanted).sum())
@@ -168,24 +168,29 @@ def _of(number: int, place: int, at: Times, close_at: Times, market: SymbolMarke
 def _windowless(bars: Bars, close_at: Times, context: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """For which of the bars the live bot would have no window, by reason."""
     interval = bars.interval_ms
-    index = np.searchsorted(bars.open_time, close_at - interval)
-    index = np.minimum(index, len(bars) - 1)
-    there = bars.open_time[index] == close_at - interval
+    index, there = _places(bars.open_time, close_at - interval, interval)
     found = [(str(Reason.BAR_MISSING), ~there)]
     for reason, where in refusals(bars, context, interval).items():
         found.append((str(reason), there & where[index]))
     return found
 
 
-def _joined(said: Said, close_at: Times) -> npt.NDArray[np.float64]:
+def _joined(said: Said, close_at: Times, interval: int) -> npt.NDArray[np.float64]:
     """The predicted return at each bar; NaN where nothing is said, which is decided row by row."""
-    predicted = np.full(len(close_at), np.nan)
-    known = said.bar_close_at
-    if len(known):
-        index = np.minimum(np.searchsorted(known, close_at), len(known) - 1)
-        there = known[index] == close_at
-        predicted[there] = said.predicted[index[there]]
-    return predicted
+    if not len(said.bar_close_at):
+        return np.full(len(close_at), np.nan)
+    index, there = _places(said.bar_close_at, close_at, interval)
+    return np.where(there, said.predicted[index], np.nan)
+
+
+def _places(known: Times, wanted: Times, interval: int) -> tuple[Times, npt.NDArray[np.bool_]]:
+    """Where the wanted times stand in rising ones, and whether they do."""
+    last = len(known) - 1
+    if known[last] - known[0] == last * interval:
+        index = np.clip((wanted - known[0]) // interval, 0, last)  # without a gap, so that nothing has to be searched
+    else:
+        index = np.minimum(np.searchsorted(known, wanted), last)
+    return index, known[index] == wanted
 
 
 def _asks(variant: Variant) -> bool:
@@ -211,6 +216,7 @@ class _Deciding:
         self._decisions = decisions
         self._seen_bars: dict[str, tuple[int, Bars, Measures | None]] = {}
         self._said: dict[tuple[str, str], Said] = {}
+        self._funding: dict[str, tuple[int, tuple[Decimal, int]]] = {}  # payments made, and what is known of the next
         self.trades: list[Trade] = []
         self.rows: list[Signal] = []
         every_ms = setup.guards.check_minutes * MINUTE_MS
@@ -232,12 +238,12 @@ class _Deciding:
         self.account.pass_time(row.at)
         market = self._markets.get(symbol)
         seen, measures = self._see(variant, symbol, row, market, price)
-        signal, intent = decide(variant, seen, self.account.exposure, measures)
-        self._decisions[variant.name, signal.decision, signal.decision_reason] += 1
+        judged = judge(variant, seen, self.account.exposure, measures)
+        self._decisions[variant.name, judged.decision, judged.reason] += 1
         if self._setup.every_row:
-            self.rows.append(signal)
-        if intent is not None and market is not None:
-            self._enter(intent, market, seen.mark_price, signal.predicted_return or 0.0)
+            self.rows.append(row_of(judged))
+        if judged.intent is not None and market is not None and isinstance(seen.forecast, Forecast):
+            self._enter(judged.intent, market, seen.mark_price, seen.forecast.predicted_return)
 
     def _see(
         self, variant: Variant, symbol: str, row: _Row, market: SymbolMarket | None, price: float
@@ -248,7 +254,10 @@ class _Deciding:
         if market is not None:
             bars, measures, answer = self._window(variant, market, row.at, row.bar_close_at)
             mark = None if math.isnan(price) else int(price) * market.instrument.tick_size
-            rate, next_funding_at = market.funding_known(row.paid)
+            known = self._funding.get(symbol)
+            if known is None or known[0] != row.paid:
+                known = self._funding[symbol] = row.paid, market.funding_known(row.paid)
+            rate, next_funding_at = known[1]
         seen = Seen(
             symbol=symbol,
             cycle_at=row.at,

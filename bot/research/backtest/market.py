@@ -24,6 +24,7 @@ from bot.history.layout import INTERVAL_NAME
 from bot.messages import Bars, Floats
 from bot.strategy.exits import AS_PLAYED
 from bot.strategy.walk import PricePath, Times, bar_at, in_ticks, last_price, last_prices
+from bot.strategy.window import read_only
 from bot.venue import Instrument
 
 FUNDING_MS = 8 * HOUR_MS
@@ -51,8 +52,10 @@ class SymbolMarket(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def ticks_at(self, moment: int) -> float | None:
         """The price that stood at `moment`, in ticks, as the simulator plays the bar; None where a bar is missing."""
         index = bar_at(self.path, moment)
-        if index is None:
-            return None
+        return None if index is None else self.ticks_in(index, moment)
+
+    def ticks_in(self, index: int, moment: int) -> float:
+        """The same of a moment that bar `index` holds."""
         return last_price(self.path.at, self.path.span, self.path.ticks, index, moment, AS_PLAYED)
 
     def prices_at(self, moments: Times) -> Floats:
@@ -96,7 +99,7 @@ def load_symbol(
     place = files.place(symbol, interval_ms)
     if place is None:
         raise absent(files, symbol, interval_ms)
-    bars = files.load(symbol, interval_ms, start=start - warmup * interval_ms, end=end)
+    bars = read_only(files.load(symbol, interval_ms, start=start - warmup * interval_ms, end=end))
     refuse_absurd(place, bars)
     if not len(bars) or bars.close_at <= start:
         return None

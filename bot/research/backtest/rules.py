@@ -29,7 +29,7 @@ class RuleSaid(msgspec.Struct, frozen=True, eq=False):
         return unknown, unknown
 
     def answer(self, at: int, bar_close_at: int) -> Forecast | ForecastRefused:
-        row = int(np.searchsorted(self.bar_close_at, bar_close_at))
+        row = int(self.bar_close_at.searchsorted(bar_close_at))
         if row == len(self.bar_close_at) or self.bar_close_at[row] != bar_close_at:
             return ForecastRefused(self.symbol, Reason.FORECAST_MISSING)
         return Forecast(
@@ -67,6 +67,8 @@ def predicted(rule: RulePlugin, bars: Bars) -> RuleSaid:
     for cut in np.linspace(len(bars) // 2, len(bars) - 1, CUTS).astype(int).tolist():
         shorter = upto(bars, int(bars.open_time[cut]) + bars.interval_ms)
         again = _ask(rule, shorter)
+        if np.array_equal(again, said[: len(again)], equal_nan=True):
+            continue
         apart = np.flatnonzero(~np.isclose(again, said[: len(again)], rtol=1e-9, atol=1e-12, equal_nan=True))
         if len(apart):
             at = stamp(int(bars.open_time[apart[0]]))

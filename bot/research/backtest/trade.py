@@ -4,7 +4,6 @@ import math
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
-import numpy as np
 
 from bot.config import CostsTable
 from bot.config import money as as_money
@@ -144,9 +143,10 @@ def _enter(intent: EntryIntent, market: SymbolMarket, terms: Terms) -> _Entered 
     """The entry's fill; or why there is none, and when it is over."""
     path, sign = market.path, intent.side.sign
     arrives = intent.created_at + terms.latency_ms
-    start, last = bar_at(path, arrives), market.ticks_at(arrives)
-    if start is None or last is None:
+    start = bar_at(path, arrives)
+    if start is None:
         return NO_BARS, intent.created_at
+    last = market.ticks_in(start, arrives)
     taken = worsened(last, sign > 0, terms.slippage_bps)
     if intent.limit_price is None:
         return _Entered(taken, arrives, start, arrives + 1, last, False)
@@ -238,9 +238,8 @@ def _close(
 
 def funding_paid(market: SymbolMarket, side: Side, quantity: Decimal, opened_at: int, until: int) -> Decimal:
     """What payments after `opened_at`, up to `until`, came to on the notional at the price that stood before each."""
-    first, last = np.searchsorted(market.funding.at, (opened_at, until), side="right").tolist()
-    total = Decimal(0)
-    for number in range(first, last):
+    total, due = Decimal(0), market.funding.at
+    for number in range(int(due.searchsorted(opened_at, side="right")), int(due.searchsorted(until, side="right"))):
         mark = market.ticks_at(int(market.funding.at[number]) - 1)
         if mark is not None:
             price = int(mark) * market.instrument.tick_size

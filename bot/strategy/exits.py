@@ -6,16 +6,12 @@ Python under `.py_func`.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import msgspec
-from numba import njit
 
 from bot.messages import ExitPlan
+from bot.strategy.compiling import compiled
 from bot.strategy.sessions import SkipWindows
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 OFF = math.inf
 
@@ -30,14 +26,6 @@ WORST_FIRST, BEST_FIRST, AS_PLAYED = range(3)  # how a bar is walked; as the sim
 
 EPSILON_PCT = 1e-9  # what float arithmetic may be off by where a price stands exactly at a rule's percentage
 MIN_MOVE_PCT = 0.05  # a smaller improvement is not worth two requests at the venue
-
-
-def compiled(function: FunctionT) -> FunctionT:
-    """`numba.njit`, cached on disk where numba may write, typed as the function it compiles."""
-    try:
-        return cast(FunctionT, njit(cache=True)(function))
-    except RuntimeError:  # numba has no folder to write to: a read-only installation without a home
-        return cast(FunctionT, njit(function))
 
 
 @compiled

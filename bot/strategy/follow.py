@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.messages import Bars, ExitPlan, Floats, Side
+from bot.strategy.compiling import compiled
 from bot.strategy.exits import (
     AS_PLAYED,
     BEST_FIRST,
@@ -20,7 +21,6 @@ from bot.strategy.exits import (
     STOP_LOSS,
     WORST_FIRST,
     Rules,
-    compiled,
     passed,
     points,
     scalars,

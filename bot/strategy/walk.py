@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.messages import Bars
+from bot.strategy.compiling import compiled
 from bot.strategy.exits import (
     BEST_FIRST,
     EXIT,
@@ -22,7 +23,6 @@ from bot.strategy.exits import (
     TARGET,
     WORST_FIRST,
     Rules,
-    compiled,
     evaluate,
     gain_pct,
     passed,

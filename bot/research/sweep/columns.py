@@ -1,16 +1,13 @@
 """What the sweep's compiled code works on: columns of prices, signals, entries and ways out."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from bot.messages import Floats
 from bot.strategy.walk import Ticks, Times
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 Bytes = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 
@@ -79,14 +76,6 @@ class Dealing(NamedTuple):
     taker: float
     slippage_bps: float
     arms: bool
-
-
-def free(function: FunctionT) -> FunctionT:
-    """`numba.njit` that lets other threads run, cached where numba may write."""
-    try:
-        return cast(FunctionT, njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # as in `strategy.exits.compiled`
-        return cast(FunctionT, njit(nogil=True)(function))
 
 
 def coded(rules: Floats) -> Plans:

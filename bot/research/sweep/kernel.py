@@ -21,8 +21,8 @@ from bot.research.sweep.columns import (
     Prices,
     Scratch,
     Signals,
-    free,
 )
+from bot.strategy.compiling import free
 from bot.strategy.exits import OFF, STILL_OPEN, Rules, passed, price_at_gain
 from bot.strategy.follow import EXPIRED, FILLED
 from bot.strategy.walk import Times, first_stop, first_target, hold, wait, worsened

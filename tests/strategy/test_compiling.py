@@ -1,0 +1,65 @@
+"""What is kept of compiled functions is never older than the rules that they call."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bot
+from bot.strategy.compiling import compiled, fingerprint
+
+ASK = "from bot.strategy.walk import first_stop; print(first_stop(1000.0, 1, 2.0), len(first_stop.stats.cache_hits))"
+
+
+def copied(folder: Path) -> Path:
+    """The package's sources, in whose folders numba keeps what it compiled."""
+    package = Path(bot.__file__).parent
+    shutil.copytree(package, folder / "bot", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "bot" / "strategy" / "exits.py"
+
+
+def asked(folder: Path) -> tuple[float, int]:
+    """(the level of a stop 2 % from 1000, how often it came from the disk)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    words = [sys.executable, "-c", ASK]
+    done = subprocess.run(
+        words, cwd=folder, env=kept | {"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=True
+    )
+    level, hits = done.stdout.split()
+    return float(level), int(hits)
+
+
+def test_a_rule_that_changed_in_another_file_is_compiled_again(tmp_path: Path) -> None:
+    exits = copied(tmp_path)
+    assert asked(tmp_path) == (980.0, 0)
+    assert asked(tmp_path) == (980.0, 1)
+    text = exits.read_text(encoding="utf-8")
+    assert text.count("entry * (1.0 + sign * gain / 100.0)") == 1
+    exits.write_text(text.replace("sign * gain / 100.0", "sign * gain / 200.0"), encoding="utf-8")
+    assert asked(tmp_path) == (990.0, 0)
+    exits.write_text(text, encoding="utf-8")
+    assert asked(tmp_path) == (980.0, 1)
+
+
+LIMIT = 2.0
+
+
+@compiled
+def deep(value: float) -> float:
+    return value + LIMIT
+
+
+@compiled
+def high(value: float) -> float:
+    return deep(value) * 3.0
+
+
+def test_a_fingerprint_reaches_constants_of_what_is_called() -> None:
+    before = fingerprint.__wrapped__(high.py_func)  # type: ignore[attr-defined]
+    assert before == fingerprint.__wrapped__(high.py_func)  # type: ignore[attr-defined]
+    space = dict(globals())
+    changed = type(deep.py_func)(deep.py_func.__code__, space | {"LIMIT": 3.0}, "deep")  # type: ignore[attr-defined]
+    space["deep"] = compiled(changed)
+    other = type(high.py_func)(high.py_func.__code__, space, "high")  # type: ignore[attr-defined]
+    assert fingerprint.__wrapped__(other) != before

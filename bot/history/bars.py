@@ -9,7 +9,7 @@ import polars as pl
 
 from bot.errors import OperatorError
 from bot.history import layout
-from bot.history.layout import Kind, Schema, month_files, read_frame, write_frame
+from bot.history.layout import Kind, Schema, month_files, read_frame, read_frames, write_frame
 from bot.messages import Bar, Bars
 
 PRICES = ("open", "high", "low", "close")
@@ -142,8 +142,7 @@ class BarFiles:
         if place is None:
             return pl.DataFrame(schema=columns)
         paths = month_files(place, start, end) if place.is_dir() else [place]
-        found = [read_frame(path, columns) for path in paths]
-        whole = pl.concat(found) if found else pl.DataFrame(schema=columns)
+        whole = read_frames(paths, columns)
         if start is not None:
             whole = whole.filter(pl.col("open_time") >= start)
         return whole if end is None else whole.filter(pl.col("open_time") < end)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from bot.errors import OperatorError
-from bot.history.layout import SYMBOL, Schema, month_files, read_frame, write_frame, writing
+from bot.history.layout import SYMBOL, Schema, month_files, read_frame, read_frames, write_frame, writing
 from bot.messages import Floats, Forecast, ForecastRefused
 from bot.strategy.window import distance_refusal
 
@@ -111,8 +111,7 @@ class ForecastStore:
     def load(self, symbol: str, start: int | None = None, end: int | None = None) -> Forecasts:
         """The forecasts with start <= bar_close_at < end; none where nothing is stored of the symbol."""
         paths = month_files(self.folder / symbol, start, end)
-        frames = [read_frame(path, self.schema) for path in paths]
-        table = pl.concat(frames) if frames else pl.DataFrame(schema=self.schema)
+        table = read_frames(paths, self.schema)
         if start is not None:
             table = table.filter(pl.col(AT) >= start)
         if end is not None:

@@ -12,7 +12,7 @@ import datetime
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -94,6 +94,18 @@ def read_frame(path: Path, schema: Schema) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise OperatorError(f"{path}: not a Parquet file that can be read ({_first_line(error)})") from None
     return typed(path, table, schema)
+
+
+def read_frames(paths: Sequence[Path], schema: Schema) -> pl.DataFrame:
+    """`read_frame` of files one after the other, in one go where all are sound and alike."""
+    if len(paths) > 1:
+        try:
+            whole = pl.read_parquet(list(paths), columns=list(schema), glob=False, hive_partitioning=False)
+        except (OSError, pl.exceptions.PolarsError):
+            whole = None  # one by one, which says what is wrong with which
+        if whole is not None and whole.schema == schema and not sum(whole.null_count().row(0)):
+            return whole.select(list(schema))
+    return pl.concat([pl.DataFrame(schema=schema), *(read_frame(path, schema) for path in paths)])
 
 
 def typed(source: Path, table: pl.DataFrame, schema: Schema) -> pl.DataFrame:

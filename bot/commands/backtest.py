@@ -31,6 +31,7 @@ from bot.research.backtest.trade import terms_of
 from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
+from bot.strategy.exits import moves_stop
 from bot.strategy.follow import Path as Order
 from bot.strategy.variant import Plugins, RulePlugin, Variant
 from bot.variants.files import load_variants
@@ -88,7 +89,9 @@ def run_backtest(options: BacktestOptions, as_json: bool) -> None:
     title = f"{day(made.start)} to {day(made.end)}"
     folder = options.state / "report"
     write_files(
-        folder, report_keys(facts) | extra, backtest_page(title, about, made.results, made.closed, made.markets)
+        folder,
+        report_keys(facts) | extra,
+        backtest_page(title, about, made.results, made.closed, made.markets, made.notes),
     )
     if as_json:
         print_json(report_keys(facts) | extra)
@@ -136,7 +139,7 @@ def make(options: BacktestOptions) -> Made:
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
-        notes=(*notes, *_in_sample(stores, start), *_flattered(closed)),
+        notes=(*notes, *_in_sample(stores, start), *_flattered(closed), *_coarse(enabled, markets)),
         start=start,
         end=end,
         wallet=setup.wallet,
@@ -247,6 +250,21 @@ def _flattered(closed: Sequence[Position]) -> list[str]:
     ]
 
 
+def _coarse(variants: Sequence[Variant], markets: Mapping[str, SymbolMarket]) -> list[str]:
+    """A line for each variant whose stop moves where no finer bars than 1h tell how the price went."""
+    lines = []
+    for variant in variants:
+        spans = [markets[symbol].path.span for symbol in variant.symbols if symbol in markets]
+        walked = sum(int(span.sum()) for span in spans)
+        coarse = sum(int(span[span >= HOUR_MS].sum()) for span in spans)
+        if coarse and moves_stop(variant.exits):
+            share = f"{coarse / walked:.0%} of its days have no bars finer than 1h"
+            lines.append(
+                f"DOUBT {variant.name}: its stop moves, and {share}, which flatters it: do not trust its result"
+            )
+    return lines
+
+
 def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
     """The run as a report has it; `orders` counts entries and the market orders that closed them."""
     outcome, figures = made.outcome, made.results.figures
@@ -336,7 +354,7 @@ def _show(made: Made) -> None:
     for title, groups in (("Variant", results.by_variant), ("Exit", results.by_exit), ("Symbol", results.by_symbol)):
         _show_groups(title, groups)
     for note in made.notes:
-        console().print(note, style="dim", soft_wrap=True)
+        console().print(note, style="bold yellow" if note.startswith("DOUBT") else "dim", soft_wrap=True)
     if made.outcome.ruined_at is not None:
         console().print(f"the account was ruined at {stamp(made.outcome.ruined_at)}", style="bold red")
 

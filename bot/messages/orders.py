@@ -6,7 +6,7 @@ from decimal import Decimal
 import anyio
 import msgspec
 
-from bot.messages.signals import ExitPlan, Side
+from bot.messages.signals import EntryIntent, ExitPlan, Side
 
 
 class PositionStatus(enum.StrEnum):
@@ -43,6 +43,22 @@ class Position(msgspec.Struct, kw_only=True):
     gross_pnl: Decimal = Decimal(0)
     exits: ExitPlan
     naked_seconds: Decimal = Decimal(0)  # with less live stop at the venue than open quantity
+
+    @classmethod
+    def of(cls, intent: EntryIntent) -> "Position":
+        """Before anything of the entry has filled."""
+        return cls(
+            position_id=intent.signal_id,
+            variant=intent.variant,
+            tier=intent.tier,
+            symbol=intent.symbol,
+            side=intent.side,
+            status=PositionStatus.PENDING,
+            intended=intent.quantity,
+            created_at=intent.created_at,
+            expires_at=intent.expires_at,
+            exits=intent.exits,
+        )
 
     @property
     def open_quantity(self) -> Decimal:

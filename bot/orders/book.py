@@ -96,18 +96,7 @@ class PositionBook:
 
     def enter(self, intent: EntryIntent) -> tuple[Position, OrderRow]:
         """A new position and its entry order, both not yet committed."""
-        position = Position(
-            position_id=intent.signal_id,
-            variant=intent.variant,
-            tier=intent.tier,
-            symbol=intent.symbol,
-            side=intent.side,
-            status=PositionStatus.PENDING,
-            intended=intent.quantity,
-            created_at=intent.created_at,
-            expires_at=intent.expires_at,
-            exits=intent.exits,
-        )
+        position = Position.of(intent)
         self.positions[position.position_id] = position
         if intent.limit_price is not None:
             position.stop_price = stop_from(position, intent.limit_price, self._instruments[intent.symbol].tick_size)

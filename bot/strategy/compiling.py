@@ -25,17 +25,18 @@ def free(function: FunctionT) -> FunctionT:
 
 def _kept(dispatcher: Any) -> Any:
     try:
-        dispatcher._cache = _Cache(dispatcher.py_func)
+        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]  # numba's
     except RuntimeError:  # there is no folder that numba may write to: a read-only installation without a home
         return dispatcher
     return dispatcher
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
+class _Cache(FunctionCache):
     """numba's own sees changes in the function's file alone, and would go on with old rules of other files."""
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(signature, codegen), fingerprint(self._py_func))
+        key = super()._index_key(signature, codegen)  # type: ignore[no-untyped-call]  # numba's
+        return (*key, fingerprint(self._py_func))
 
 
 @functools.cache

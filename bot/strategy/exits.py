@@ -207,6 +207,12 @@ def scalars(plan: ExitPlan) -> Rules:
     )
 
 
+def moves_stop(plan: ExitPlan) -> bool:
+    """Whether a better price moves the stop."""
+    trail_arm_pct, _, floor_arm_pct = scalars(plan)[:3]
+    return min(trail_arm_pct, floor_arm_pct) < OFF
+
+
 def due_times(plan: ExitPlan, opened_at: int) -> list[int]:
     """When a position opened at `opened_at` must be looked at even without a new price."""
     holds = [opened_at + held for held in (plan.max_hold_ms, plan.red_after_ms) if held is not None]

@@ -77,6 +77,16 @@ def test_a_run_leaves_its_report(folder: Path, capsys: pytest.CaptureFixture[str
     assert all(heading in page for heading in headings)
 
 
+def test_a_stop_that_moves_along_hourly_bars_is_doubted_beside_the_result(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [doubt] = [note for note in told(capsys, words(folder))["notes"] if note.startswith("DOUBT")]
+    assert doubt.startswith("DOUBT V: its stop moves, and 100% of its days have no bars finer than 1h")
+    assert doubt in (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")
+    (folder / "variant.toml").write_text(f"{VARIANT}\n[exits]\ntrail_pct = 0\nfloor_keep_pct = 0\n")
+    assert not [note for note in told(capsys, words(folder))["notes"] if note.startswith("DOUBT")]
+
+
 def test_a_played_path_trades_at_other_prices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     worse, played = (told(capsys, words(folder, "--path", path)) for path in ("pessimistic", "played"))
     assert worse["signals"].keys() == played["signals"].keys()

@@ -1,6 +1,7 @@
 """`sweep` by its command line: ranked with its doubts, resumed, verified by the exact backtest."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,21 @@ def test_the_ranking_is_a_table_for_people(folder: Path, tmp_path: Path, capsys:
     said = capsys.readouterr().out
     for word in ("Plateau", "DSR", "trials without any skill", "Walk-forward", "equal the exact backtest's"):
         assert word in said
+
+
+def test_a_row_whose_stop_moves_along_hourly_bars_is_doubted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "variant.toml").write_bytes((folder / "variant.toml").read_bytes())
+    (tmp_path / "grid.toml").write_text(GRID.split("[exits]")[0] + "[exits]\ntrail_pct = [0.0, 0.5]\n")
+    shutil.copytree(folder / "bars", tmp_path / "hours", ignore=shutil.ignore_patterns("5m"))
+    for place, doubted in ((folder / "bars", {False}), (tmp_path / "hours", {False, True})):
+        given = ("--bars", place, "--store", folder / "forecasts", "--state", tmp_path, "--top", 24, "--json")
+        assert main(["sweep", str(tmp_path / "grid.toml"), *map(str, given)]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert {row["flattered"] for row in told["ranking"]["rows"]} == doubted
+        page = (Path(told["folder"]) / "report.html").read_text(encoding="utf-8")
+        assert ("DOUBT: its stop moves along 1h bars" in page) == (True in doubted)
 
 
 @pytest.mark.parametrize(

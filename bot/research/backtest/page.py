@@ -1,6 +1,7 @@
 """The backtest as one HTML page that opens offline."""
 
 import datetime
+import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -21,15 +22,24 @@ MOST_TRADES = 1_000
 
 
 def backtest_page(
-    title: str, about: str, results: Results, closed: Sequence[Position], markets: Mapping[str, SymbolMarket]
+    title: str,
+    about: str,
+    results: Results,
+    closed: Sequence[Position],
+    markets: Mapping[str, SymbolMarket],
+    notes: Sequence[str],
 ) -> str:
-    cards = _cards(results, closed, markets)
+    cards = _cards(results, closed, markets, notes)
     footer = "Times are UTC, money is USDT. The same figures as data: report.json."
     return study_page("Backtest", title, about, cards, footer)
 
 
-def _cards(results: Results, closed: Sequence[Position], markets: Mapping[str, SymbolMarket]) -> Iterator[Card]:
+def _cards(
+    results: Results, closed: Sequence[Position], markets: Mapping[str, SymbolMarket], notes: Sequence[str]
+) -> Iterator[Card]:
     yield Card("Figures", "Ratios are of daily returns, annualised", _figures(results.figures))
+    lines = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    yield Card("What to hold against them", "", f"<ul>{lines}</ul>")
     equity = [(at, Decimal(str(value))) for at, value in results.equity]
     yield Card("Equity and drawdown", "Open positions at the prices that stood", equity_chart(equity))
     yield Card("Months", "By the close of the trade", _groups(results.by_month))

@@ -182,23 +182,8 @@ def _liquidation(intent: EntryIntent, market: SymbolMarket, entry: float) -> flo
     return float(level / market.instrument.tick_size)
 
 
-def _pending(intent: EntryIntent) -> Position:
-    return Position(
-        position_id=intent.signal_id,
-        variant=intent.variant,
-        tier=intent.tier,
-        symbol=intent.symbol,
-        side=intent.side,
-        status=PositionStatus.PENDING,
-        intended=intent.quantity,
-        created_at=intent.created_at,
-        expires_at=intent.expires_at,
-        exits=intent.exits,
-    )
-
-
 def _opened(intent: EntryIntent, entered: _Entered, market: SymbolMarket, terms: Terms) -> Position:
-    position = _pending(intent)
+    position = Position.of(intent)
     position.status, position.filled, position.opened_at = PositionStatus.OPEN, intent.quantity, entered.at
     position.entry_price = int(entered.price) * market.instrument.tick_size
     fee = terms.maker_fee if entered.maker else terms.taker_fee
@@ -212,7 +197,7 @@ def refused(intent: EntryIntent, predicted: float, reason: str) -> Trade:
 
 
 def _unfilled(intent: EntryIntent, predicted: float, reason: str, ends_at: int) -> Trade:
-    position = _pending(intent)
+    position = Position.of(intent)
     if ends_at != NEVER:
         position.status, position.closed_at, position.exit_reason = PositionStatus.CLOSED, ends_at, reason
     return Trade(

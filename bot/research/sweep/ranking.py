@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from bot.clock import HOUR_MS
 from bot.messages import Floats
 from bot.research.significance import bootstrap_p_value, deflated_sharpe, expected_best_sharpe
 from bot.research.statistics import YEAR_DAYS
@@ -17,6 +18,7 @@ from bot.research.sweep.parts import Work, days_of_one
 
 Ints = npt.NDArray[np.int64]
 BLOCK_DAYS = 5.0
+FLATTERED = "(DOUBT: its stop moves along 1h bars, which flatters it)"
 ONE_SIDED_95 = 1.645
 DRAWS = 5_000
 YEAR = math.sqrt(YEAR_DAYS)
@@ -57,6 +59,7 @@ class Winner(msgspec.Struct, frozen=True, kw_only=True):
     folds: int
     deflated_sharpe: float  # the probability of any skill, given the number of trials
     p_value: float  # by block bootstrap, of this row alone
+    flattered: bool  # its stop moves, and days have no bars finer than 1h
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +175,14 @@ def _winner(
         folds=len(tests),
         deflated_sharpe=deflated_sharpe(daily, tried, variance),
         p_value=bootstrap_p_value(daily, block=BLOCK_DAYS, draws=DRAWS),
+        flattered=_flattered(work, number),
     )
+
+
+def _flattered(work: Work, number: int) -> bool:
+    plan = number // len(work.masks) % len(work.rules)
+    moves = bool(np.isfinite(work.rules[plan, [2, 4]]).any())  # the gains that arm trailing stop and floor
+    return moves and bool((work.extracted.prices.span >= HOUR_MS).any())
 
 
 def walked_forward(grid: Grid, spans: Sequence[Span], table: pl.DataFrame) -> list[FoldPick]:
@@ -202,11 +212,12 @@ def walked_forward(grid: Grid, spans: Sequence[Span], table: pl.DataFrame) -> li
 
 
 def settings_of(row: Winner, grid: Grid) -> str:
-    """What the grid varies, the shortest names that tell."""
+    """What the grid varies, the shortest names that tell, and the doubt that goes with them."""
     tried = [axis.name for axis in grid.axes if len(axis) > 1]
-    return ", ".join(
+    words = ", ".join(
         row.settings[name] if name == ENTRY else f"{short_name(name)} {row.settings[name]}" for name in tried
     )
+    return f"{words} {FLATTERED}" if row.flattered else words
 
 
 def short_name(name: str) -> str:

@@ -25,7 +25,7 @@ def free(function: FunctionT) -> FunctionT:
 
 def _kept(dispatcher: Any) -> Any:
     try:
-        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]  # numba's
+        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]  # numba tells no types
     except RuntimeError:  # there is no folder that numba may write to: a read-only installation without a home
         return dispatcher
     return dispatcher
@@ -35,7 +35,7 @@ class _Cache(FunctionCache):
     """numba's own sees changes in the function's file alone, and would go on with old rules of other files."""
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        key = super()._index_key(signature, codegen)  # type: ignore[no-untyped-call]  # numba's
+        key = super()._index_key(signature, codegen)  # type: ignore[no-untyped-call]  # numba tells no types
         return (*key, fingerprint(self._py_func))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.commands.options import DEFAULT_VARIANTS, Config, Json, PluginFolders, State, config_path
+from bot.commands.starting import importing
 from bot.commands.studies_app import Bars, Checkpoint, Store
 from bot.errors import OperatorError
 
@@ -36,7 +37,8 @@ def backtest(
 
     Writes report.json and report.html into STATE/report; docs/backtest.md says what is modelled and what is not.
     """
-    from bot.commands.backtest import BacktestOptions, run_backtest
+    with importing():
+        from bot.commands.backtest import BacktestOptions, run_backtest
 
     if rule is None and interval != "1h":
         raise OperatorError(f"--interval {interval}: goes with --rule; forecasts are of 1h bars")

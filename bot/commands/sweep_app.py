@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.commands.options import Config, Json, PluginFolders, State, config_path
+from bot.commands.starting import importing
 from bot.commands.studies_app import Bars, Checkpoint, Store
 
 
@@ -29,8 +30,9 @@ def sweep(
 
     May be stopped and started again. docs/sweep.md says what a grid may hold.
     """
-    from bot.commands.sweep import SweepOptions
-    from bot.commands.sweep import sweep as run_sweep
+    with importing():
+        from bot.commands.sweep import SweepOptions
+        from bot.commands.sweep import sweep as run_sweep
 
     options = SweepOptions(
         grid=grid,

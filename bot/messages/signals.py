@@ -11,9 +11,8 @@ class Side(enum.StrEnum):
     LONG = "LONG"
     SHORT = "SHORT"
 
-    @property
-    def sign(self) -> int:
-        return 1 if self is Side.LONG else -1
+    def __init__(self, value: str) -> None:
+        self.sign = 1 if value == "LONG" else -1
 
 
 class FilterVerdict(msgspec.Struct, frozen=True):

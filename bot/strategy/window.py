@@ -35,7 +35,11 @@ def upto(bars: Bars, at: int) -> Bars:
 
 def newest(bars: Bars, at: int, count: int) -> Bars:
     """The newest `count` bars that had closed by `at` (views, no copies)."""
-    end = int(bars.open_time.searchsorted(at - bars.interval_ms, side="right"))
+    return until(bars, int(bars.open_time.searchsorted(at - bars.interval_ms, side="right")), count)
+
+
+def until(bars: Bars, end: int, count: int) -> Bars:
+    """The newest `count` of the first `end` bars (views, no copies)."""
     part = slice(max(0, end - count), end)
     return Bars(
         bars.symbol,
@@ -99,6 +103,8 @@ def refusals(bars: Bars, context: int, interval_ms: int) -> dict[Reason, Mask]:
     found: dict[Reason, Mask] = {}
     left = np.ones(count, dtype=np.bool_)
     for reason, where in in_order:
+        if not where.any():
+            continue
         found[reason] = found.get(reason, np.zeros(count, dtype=np.bool_)) | (where & left)
         left = left & ~where
     return {reason: where for reason, where in found.items() if where.any()}

@@ -27,7 +27,7 @@ from bot.strategy.cycle import Measures, Seen, judge, measure, row_of
 from bot.strategy.guards import rules_of
 from bot.strategy.reasons import Reason
 from bot.strategy.variant import Variant
-from bot.strategy.window import newest, refusal, refusals
+from bot.strategy.window import refusal, refusals, until
 
 Times = npt.NDArray[np.int64]
 CONDITIONAL_ORDERS = 180  # that the desk lets positions need, of the venue's 200
@@ -66,6 +66,7 @@ class _Candidates(msgspec.Struct, frozen=True, eq=False):
     bar_close_at: Times
     price: Floats  # in ticks; NaN: none is known
     paid: Times  # funding payments by then
+    closed: Times  # bars that had closed by then
 
 
 class _Row(NamedTuple):
@@ -76,6 +77,7 @@ class _Row(NamedTuple):
     at: int
     bar_close_at: int
     paid: int
+    closed: int
 
 
 def run(
@@ -109,12 +111,12 @@ def run(
 
 
 def _in_time(found: Sequence[_Candidates]) -> tuple[Times, Floats]:
-    """Rows in the columns of `_Row`, (candidates, 5), and their prices; of one moment by variant, then by symbol."""
+    """Rows in the columns of `_Row`, (candidates, 6), and their prices; of one moment by variant, then by symbol."""
     rows = [
-        np.column_stack((_all(one, one.variant), _all(one, one.symbol), one.at, one.bar_close_at, one.paid))
+        np.column_stack((_all(one, one.variant), _all(one, one.symbol), one.at, one.bar_close_at, one.paid, one.closed))
         for one in found
     ]
-    table = np.concatenate([np.zeros((0, 5), dtype=np.int64), *rows])
+    table = np.concatenate([np.zeros((0, 6), dtype=np.int64), *rows])
     prices = np.concatenate([np.zeros(0), *(one.price for one in found)])
     order = np.lexsort((table[:, 1], table[:, 0], table[:, 2]))
     return table[order], prices[order]
@@ -161,8 +163,10 @@ def _candidates(
 
 def _of(number: int, place: int, at: Times, close_at: Times, market: SymbolMarket | None) -> _Candidates:
     if market is None:
-        return _Candidates(number, place, at, close_at, np.full(len(at), np.nan), np.zeros(len(at), dtype=np.int64))
-    return _Candidates(number, place, at, close_at, market.prices_at(at), market.payments_before(at))
+        none = np.zeros(len(at), dtype=np.int64)
+        return _Candidates(number, place, at, close_at, np.full(len(at), np.nan), none, none)
+    closed = np.searchsorted(market.bars.open_time, close_at - market.bars.interval_ms, side="right")
+    return _Candidates(number, place, at, close_at, market.prices_at(at), market.payments_before(at), closed)
 
 
 def _windowless(bars: Bars, close_at: Times, context: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
@@ -252,7 +256,7 @@ class _Deciding:
         rate, next_funding_at, mark = None, None, None
         answer: Forecast | ForecastRefused = ForecastRefused(symbol, Reason.INSTRUMENT_MISSING)
         if market is not None:
-            bars, measures, answer = self._window(variant, market, row.at, row.bar_close_at)
+            bars, measures, answer = self._window(variant, market, row)
             mark = None if math.isnan(price) else int(price) * market.instrument.tick_size
             known = self._funding.get(symbol)
             if known is None or known[0] != row.paid:
@@ -275,25 +279,25 @@ class _Deciding:
         return seen, measures
 
     def _window(
-        self, variant: Variant, market: SymbolMarket, at: int, bar_close_at: int
+        self, variant: Variant, market: SymbolMarket, row: _Row
     ) -> tuple[Bars | None, Measures | None, Forecast | ForecastRefused]:
         """As the variants' actor: the newest `context` bars, or why there are none; measured once a bar."""
         symbol, context, interval = market.symbol, self._setup.context, market.bars.interval_ms
         known = self._seen_bars.get(symbol)
-        if known is None or known[0] != bar_close_at:
-            bars = newest(market.bars, bar_close_at, context)
-            if not len(bars) or bars.close_at != bar_close_at:
+        if known is None or known[0] != row.bar_close_at:
+            bars = until(market.bars, row.closed, context)
+            if not len(bars) or bars.close_at != row.bar_close_at:
                 return None, None, ForecastRefused(symbol, Reason.BAR_MISSING)
             reason = refusal(bars, context, interval) if self._setup.every_row else None  # else they are sound
             if reason is not None:
                 return None, None, ForecastRefused(symbol, reason)
-            known = self._seen_bars[symbol] = bar_close_at, bars, None
+            known = self._seen_bars[symbol] = row.bar_close_at, bars, None
         if known[2] is None and (self._setup.every_row or _asks(variant)):
             known = self._seen_bars[symbol] = known[0], known[1], measure(known[1])
         place = variant.name, symbol
         if place not in self._said:
             self._said[place] = self._source.said(variant, symbol)
-        return known[1], known[2] or UNASKED, self._said[place].answer(at, bar_close_at)
+        return known[1], known[2] or UNASKED, self._said[place].answer(row.at, row.bar_close_at)
 
     def _enter(self, intent: EntryIntent, market: SymbolMarket, mark: Decimal | None, predicted: float) -> None:
         account, instrument = self.account, market.instrument

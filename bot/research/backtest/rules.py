@@ -63,6 +63,7 @@ class RuleSource:
 
 def predicted(rule: RulePlugin, bars: Bars) -> RuleSaid:
     """What the rule says of each bar. OperatorError for a rule that breaks its contract."""
+    bars = msgspec.structs.replace(bars, **{name: getattr(bars, name).copy() for name in FIELDS})  # the rule's own
     said = _ask(rule, bars)
     for cut in np.linspace(len(bars) // 2, len(bars) - 1, CUTS).astype(int).tolist():
         shorter = upto(bars, int(bars.open_time[cut]) + bars.interval_ms)
@@ -79,8 +80,7 @@ def predicted(rule: RulePlugin, bars: Bars) -> RuleSaid:
 
 
 def _ask(rule: RulePlugin, bars: Bars) -> Floats:
-    copies = msgspec.structs.replace(bars, **{name: getattr(bars, name).copy() for name in FIELDS})
     try:
-        return rule.predict(read_only(copies), rule.options)
+        return rule.predict(read_only(bars), rule.options)
     except PluginFault as fault:
         raise OperatorError(f"rule {rule.name}: {fault.reason}") from fault

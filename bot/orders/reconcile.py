@@ -9,7 +9,6 @@ import msgspec
 from bot.clock import DAY_MS, Clock
 from bot.errors import OperatorError
 from bot.exchange.port import TradingPort
-from bot.messages import BotEvent, Severity
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
 from bot.orders.states import LIVE, OrderEvent
@@ -45,11 +44,10 @@ BookFunding = Callable[[], Awaitable[object]]
 class Findings(msgspec.Struct):
     """What a reconciliation found besides what it mended."""
 
-    events: list[BotEvent] = []
     differences: dict[str, Difference] = {}  # by symbol
     strays: list[str] = []  # client ids with our prefix that the database does not know
     orphans: list[OrderRow] = []  # orders that have ended by our book and are open at the venue
-    foreign_conditional: int = 0  # conditional orders of others
+    foreign: list[OrderReport] = []  # open orders of others
 
     @property
     def disagreement(self) -> str:
@@ -77,12 +75,14 @@ class Reconciler:
         self._seen_income: dict[int, int] = {}  # id -> time
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
+        self._confirmed: dict[str, Difference] = {}  # by symbol; no execution has been told of there since
 
     def is_new(self, fill: Fill) -> bool:
         """True once per (symbol, trade id)."""
         if self.knows(fill):
             return False
         self._seen.add((fill.symbol, fill.trade_id))
+        self._confirmed.pop(fill.symbol, None)
         return True
 
     def knows(self, fill: Fill) -> bool:
@@ -275,11 +275,10 @@ class Reconciler:
         return bool(reports)
 
     def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
-        """Orders of others become events; those that look ours and are in no row are strays."""
+        """Those that look ours and are in no row are strays."""
         for report in reports:
             if not self._book.ours(report.client_id):
-                findings.foreign_conditional += report.book is Book.ALGO
-                findings.events.append(_event("foreign_order", report))
+                findings.foreign.append(report)
             elif report.client_id not in self._book.orders:
                 findings.strays.append(report.client_id)
 
@@ -287,15 +286,16 @@ class Reconciler:
         return sorted({*self._symbols, *(row.request.symbol for row in self._book.orders.values())})
 
     async def _compare(self, book_fills: BookFills) -> dict[str, Difference]:
-        """Our net positions beside the venue's. Executions may still be on their way."""
+        """Our net positions beside the venue's. Executions may still be on their way, but to what is confirmed."""
         differences = await self._differences()
         for _ in range(CHECKS - 1):
-            if not differences:
+            if all(self._confirmed.get(symbol) == difference for symbol, difference in differences.items()):
                 break
             await anyio.sleep(LAG_SECONDS)
             for symbol in differences:
                 await book_fills(await self.missing_fills(symbol))
             differences = await self._differences()
+        self._confirmed = dict(differences)
         return differences
 
     async def _differences(self) -> dict[str, Difference]:
@@ -304,8 +304,3 @@ class Reconciler:
             symbol: Difference(self._book.net(symbol), at_venue.get(symbol, Decimal(0))) for symbol in self._involved()
         }
         return {symbol: difference for symbol, difference in both.items() if difference.ours != difference.venue}
-
-
-def _event(name: str, report: OrderReport) -> BotEvent:
-    detail = {"symbol": report.symbol, "client_id": report.client_id, "status": str(report.status)}
-    return BotEvent(at=report.at, name=name, severity=Severity.WARNING, detail=detail)

@@ -9,7 +9,7 @@ from bot.orders.gate import DESK, Gate
 from bot.orders.intake import Intake
 from bot.orders.news import News
 from bot.orders.reconcile import Findings, Reconciler
-from bot.orders.sender import RECHECK_MS, RECONCILE, Sender
+from bot.orders.sender import RECONCILE, Sender
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
 from bot.venue import Book, Leg, OrderRow, OrderState
@@ -18,7 +18,6 @@ BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user str
 STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
 SELDOM_MS = 5 * MINUTE_MS  # between two looks at a disagreement that stays
 FAILING_MS = MINUTE_MS  # between two looks at an account that cannot be read for long
-OFTEN = 3  # broken-off looks that are repeated soon
 SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
 MANY_MS = 15 * SECOND_MS  # between two looks at all open orders, which weigh 80
 FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
@@ -140,8 +139,8 @@ class Checks:
     def _not_reconciled(self, error: str) -> None:
         self._gate.hold("not_reconciled", error)
         self._gate.lift("reconciling")
-        self._failures += 1
-        self._sender.recheck(RECONCILE, min(RECHECK_MS << min(max(self._failures - OFTEN, 0), 8), FAILING_MS))
+        self._sender.recheck(RECONCILE, min(SECOND_MS << self._failures, FAILING_MS))
+        self._failures = min(self._failures + 1, 6)
 
     async def _take_up(self, findings: Findings) -> None:
         """Act on a comparison: what a person closed is closed, the rest of a difference keeps entries out."""

@@ -8,6 +8,7 @@ import msgspec
 
 from bot.clock import DAY_MS, Clock
 from bot.errors import OperatorError
+from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
@@ -21,7 +22,7 @@ STARTED_AT = "started_at"  # fact: ms UTC
 LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 UNSEEN_MS = 10_000  # a confirmed order that a query does not show yet is not held for gone before
-CHECKS = 3  # comparisons of positions before a difference counts
+CHECKS = 3  # comparisons before a difference counts
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -62,10 +63,17 @@ class Reconciler:
     """Asks the venue; the desk, which owns book and ledger, books what it brings."""
 
     def __init__(
-        self, port: TradingPort, store: OrderStore, book: PositionBook, symbols: Sequence[str], clock: Clock
+        self,
+        port: TradingPort,
+        store: OrderStore,
+        book: PositionBook,
+        symbols: Sequence[str],
+        clock: Clock,
+        insistence: Insistence,
     ) -> None:
         self._clock = clock
         self._port = port
+        self._insistence = insistence
         self._store = store
         self._book = book
         self._symbols = symbols
@@ -89,7 +97,10 @@ class Reconciler:
         return (fill.symbol, fill.trade_id) in self._seen or fill.trade_id <= self._synced.get(fill.symbol, 0)
 
     async def load(self, now: int) -> Ledger:
-        """The ledger as the database has it; on the very first start the account's present state is the origin."""
+        """The ledger as the database has it; on the very first start the account's present state is the origin.
+
+        The venue's errors go through once it was asked often enough.
+        """
         start = await self._store.get_fact(STARTING_WALLET)
         synced = await self._store.get_fact(SYNCED)
         if not isinstance(start, str) or not isinstance(synced, dict):
@@ -139,9 +150,12 @@ class Reconciler:
         Its trade ids would be taken for booked ones. Raises OperatorError.
         """
         traded = {symbol: trade_id for symbol, trade_id in self._synced.items() if trade_id > 0}
-        for symbol, trade_id in traded.items():
-            if await self._port.fills(symbol, trade_id):
-                return
+        for attempt in range(CHECKS if traded else 0):
+            if attempt:  # an old answer may be empty
+                await anyio.sleep(LAG_SECONDS)
+            for symbol, trade_id in traded.items():
+                if await self._fills_to_start_with(symbol, trade_id):
+                    return
         if traded:
             raise OperatorError(
                 "the venue knows none of this journal's trades: it is another account's, or the account was reset; "
@@ -149,7 +163,7 @@ class Reconciler:
             )
 
     async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
-        wallet = format(await self._port.wallet(), "f")
+        wallet = format(await self._insistence.read("wallet", self._port.wallet), "f")
         synced = {symbol: await self._newest_trade(symbol) for symbol in self._symbols}
         await self._store.set_fact(SYNCED, synced)
         await self._store.set_fact(STARTED_AT, now)
@@ -164,7 +178,10 @@ class Reconciler:
             await self._store.set_fact(SYNCED, self._synced)
 
     async def _newest_trade(self, symbol: str) -> int:
-        return max((fill.trade_id for fill in await self._port.fills(symbol, 0)), default=0)
+        return max((fill.trade_id for fill in await self._fills_to_start_with(symbol, 0)), default=0)
+
+    async def _fills_to_start_with(self, symbol: str, from_trade_id: int) -> Sequence[Fill]:
+        return await self._insistence.read(f"trades of {symbol}", lambda: self._port.fills(symbol, from_trade_id))
 
     async def run(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""

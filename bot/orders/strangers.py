@@ -92,6 +92,7 @@ class Strangers:
             await self._remember_foreign(fill)
             return []
         touched = self._book.close_by_other(fill, fill.quantity, reason)
+        self._sender.recheck_within(RECONCILE, SECOND_MS)
         self._news.tell(reason, Severity.ERROR, **_words(fill, touched))
         if reason == LIQUIDATED:
             await self._gate.order(

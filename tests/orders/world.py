@@ -63,6 +63,9 @@ class FaultyTrading(PaperTrading):
         self.cancels = 0
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
+        self.failing: dict[str, int] = {}  # by call: how many fail from here on
+        self.old_answers = 0  # answers without any execution
+        self.closed_until = 0  # the venue wants no calls before
         self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
 
     def flush(self) -> None:
@@ -113,7 +116,14 @@ class FaultyTrading(PaperTrading):
         self._reach("fills")
         if self.fills_down:
             raise VenueUnavailable("refused by the test")
+        if self.old_answers:
+            self.old_answers -= 1
+            return []
         return await super().fills(symbol, from_trade_id)
+
+    async def wallet(self) -> Decimal:
+        self._reach("wallet")
+        return await super().wallet()
 
     async def funding(self, since: int) -> Sequence[FundingPaid]:
         self._reach("funding")
@@ -131,7 +141,10 @@ class FaultyTrading(PaperTrading):
 
     def _reach(self, call: str) -> None:
         self.asked.append(call)
-        if self.down:
+        if self.closed_until > self.engine.now:
+            raise VenueUnavailable("banned by the test", retry_at=self.closed_until)
+        if self.down or self.failing.get(call, 0) > 0:
+            self.failing[call] = self.failing.get(call, 0) - 1
             raise VenueUnavailable("refused by the test")
 
 

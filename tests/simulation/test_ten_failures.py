@@ -133,6 +133,14 @@ def test_what_happens_while_no_process_runs_is_found_at_the_next_start() -> None
     assert [o.status for o in foreign] == [VenueStatus.NEW]
 
 
+def test_a_read_that_fails_at_the_start_is_asked_for_again_and_ends_no_process() -> None:
+    often = tuple(Crash(at_seconds=3_000.0) for _ in range(3))
+    flaky = fault(K.LOST_AFTER, on=READS, every=3, form="dropped")
+    world = unbroken(lived(flaky, hours=4, crashes=often))
+    assert (world.lived.deaths, world.lived.fired["process not started"]) == (3, 0)
+    assert world.tables.events["start_goes_on"] > 0
+
+
 # 5 The user stream is lost
 
 

@@ -24,7 +24,7 @@ class BackOff:
         """Seconds that were waited for."""
         if self._clock.now() - self._since > self.LASTED_MS:
             self._failures = 0
-        longest = min(self._longest_seconds, self.FIRST_SECONDS * 2**self._failures)
+        longest: float = min(self._longest_seconds, self.FIRST_SECONDS * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
         seconds = longest * random.uniform(0.5, 1)
         await anyio.sleep(seconds)

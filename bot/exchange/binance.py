@@ -181,6 +181,15 @@ class BinanceTrading:
                 return None
             raise
 
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        query, report = self._api.query_order, wire.OrderAnswer.report
+        try:
+            return await self._ask(READ, report, wire.OrderAnswer, query, symbol=symbol, order_id=venue_id)
+        except VenueRejected as refusal:
+            if refusal.code == answers.NO_SUCH_ORDER:
+                return None
+            raise
+
     async def _standing(self, symbol: str, client_id: str, book: Book) -> OrderReport:
         """The report of an order that the venue just said it has; OutcomeUnknown where it does not give one."""
         try:

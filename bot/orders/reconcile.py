@@ -7,7 +7,7 @@ import anyio
 import msgspec
 
 from bot.clock import DAY_MS, Clock
-from bot.errors import OperatorError
+from bot.errors import OperatorError, VenueRejected, VenueUnavailable
 from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
 from bot.orders.book import PositionBook
@@ -22,6 +22,7 @@ STARTED_AT = "started_at"  # fact: ms UTC
 LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 UNSEEN_MS = 10_000  # a confirmed order that a query does not show yet is not held for gone before
+MOST_NAMED = 50  # orders of others that are asked for at once, the newest
 CHECKS = 3  # comparisons before a difference counts
 
 
@@ -83,6 +84,7 @@ class Reconciler:
         self._seen_income: dict[int, int] = {}  # id -> time
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
+        self._nameless: set[int] = set()  # regular orders that were asked for in vain
         self._confirmed: dict[str, Difference] = {}  # by symbol; no execution has been told of there since
 
     def is_new(self, fill: Fill) -> bool:
@@ -246,10 +248,24 @@ class Reconciler:
         if unattributed:
             for row in [r for r in self._book.orders.values() if r.request.symbol == symbol]:
                 await self.look_up(row)
+            for venue_id in sorted(unattributed - self._venue_ids.keys())[-MOST_NAMED:]:
+                await self._ask_for_name(symbol, venue_id)
         return [
             msgspec.structs.replace(fill, client_id=fill.client_id or self._venue_ids.get(fill.venue_id, ""))
             for fill in missing
         ]
+
+    async def _ask_for_name(self, symbol: str, venue_id: int) -> None:
+        """Whose an order is that none of our rows knows: what the venue itself closes has names of its own."""
+        try:
+            report = await self._port.find_by_id(symbol, venue_id)
+        except (VenueUnavailable, VenueRejected):
+            if venue_id in self._nameless:
+                return  # an order that we cannot read must not keep its execution from being booked
+            self._nameless.add(venue_id)
+            raise
+        if report is not None:
+            self._venue_ids[venue_id] = report.client_id
 
     async def _mark_synced(self) -> None:
         """What the stream told and no answer has brought yet may still have a hole before it."""
@@ -258,6 +274,7 @@ class Reconciler:
         self._answered.clear()
         self._seen = {(symbol, trade_id) for symbol, trade_id in self._seen if trade_id > self._synced.get(symbol, 0)}
         self._venue_ids.clear()
+        self._nameless.clear()
         await self._store.set_fact(SYNCED, self._synced)
 
     async def missing_funding(self) -> list[FundingPaid]:

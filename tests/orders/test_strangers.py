@@ -146,6 +146,47 @@ async def test_what_a_person_closed_while_the_bot_was_down_is_closed_at_the_star
         assert world.net() == D("0.010")
 
 
+@pytest.mark.parametrize(
+    ("client_id", "reason"), [("autoclose-161", "liquidated"), ("adl_autoclose", "adl"), ("web_1", "closed_elsewhere")]
+)
+async def test_who_closed_it_while_the_bot_was_down_is_known_at_the_start(client_id: str, reason: str) -> None:
+    world = World()
+    world.port.unnamed = True
+    async with world.trading():
+        await two_open(world)
+    by_hand(world, "SELL", "0.020", client_id, told=False)
+    async with world.trading() as desk:
+        await world.wait(5)
+        assert agrees(world, desk)
+        assert world.live() == []
+        assert [world.position(name).exit_reason for name in ("sig1", "sig2")] == [reason, reason]
+        assert len(told(world, reason)) == 1
+        assert desk._gate.holds("liquidated") is (reason == "liquidated")
+        assert world.port.asked.count("find_by_id") == 1
+
+
+async def test_an_order_of_others_that_cannot_be_read_does_not_keep_its_execution_from_being_booked() -> None:
+    world = World()
+    world.port.unnamed = True
+    async with world.trading():
+        await two_open(world)
+    by_hand(world, "SELL", "0.020", "autoclose-161", told=False)
+    world.port.failing["find_by_id"] = 1_000
+    async with world.trading() as desk:
+        await world.wait(10)
+        assert agrees(world, desk)
+        assert world.position("sig1").exit_reason == "closed_elsewhere"
+    world = World()
+    world.port.unnamed = True
+    async with world.trading():
+        await two_open(world)
+    by_hand(world, "SELL", "0.020", "autoclose-161", told=False)
+    world.port.failing["find_by_id"] = 1
+    async with world.trading():
+        await world.wait(10)
+        assert world.position("sig1").exit_reason == "liquidated"
+
+
 async def test_a_process_that_dies_between_a_persons_close_and_its_booking_books_it_at_the_next_start() -> None:
     world = World()
     async with world.trading():

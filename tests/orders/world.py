@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import anyio
+import msgspec
 import trio.testing
 
 from bot.clock import HOUR_MS, ReplayClock
@@ -64,6 +65,7 @@ class FaultyTrading(PaperTrading):
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
         self.failing: dict[str, int] = {}  # by call: how many fail from here on
+        self.unnamed = False  # executions that are asked for carry no client id, as the real venue's
         self.old_answers = 0  # answers without any execution
         self.closed_until = 0  # the venue wants no calls before
         self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
@@ -119,7 +121,12 @@ class FaultyTrading(PaperTrading):
         if self.old_answers:
             self.old_answers -= 1
             return []
-        return await super().fills(symbol, from_trade_id)
+        found = await super().fills(symbol, from_trade_id)
+        return [msgspec.structs.replace(fill, client_id="") for fill in found] if self.unnamed else found
+
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        self._reach("find_by_id")
+        return await super().find_by_id(symbol, venue_id)
 
     async def wallet(self) -> Decimal:
         self._reach("wallet")

@@ -248,7 +248,7 @@ class Trading:
             return report
 
         try:
-            return await self._wire.call(self._subject(f"GET {ORDER}", symbol), READ, act)
+            return await self._wire.call(self._subject(f"GET {ORDER}", symbol), LOOK, act)
         except VenueRejected as refusal:
             if refusal.code == answers.NO_SUCH_ORDER:
                 return None

@@ -137,7 +137,8 @@ class Checks:
         self._sender.recheck(RECONCILE, MINUTE_MS)
 
     def _not_reconciled(self, error: str) -> None:
-        self._gate.hold("not_reconciled", error)
+        if not self._gate.holds("not_reconciled"):  # what breaks off the next try is no news
+            self._gate.hold("not_reconciled", error)
         self._gate.lift("reconciling")
         self._sender.recheck(RECONCILE, min(SECOND_MS << self._failures, FAILING_MS))
         self._failures = min(self._failures + 1, 6)

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import anyio
 import msgspec
 
-from bot.clock import DAY_MS, Clock
+from bot.clock import DAY_MS, SECOND_MS, Clock
 from bot.errors import OperatorError, VenueRejected, VenueUnavailable
 from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
@@ -16,12 +17,16 @@ from bot.orders.states import LIVE, OrderEvent
 from bot.orders.store import OrderStore
 from bot.venue import Book, Fill, FundingPaid, OrderReport, OrderRow, OrderState, VenueStatus
 
+T = TypeVar("T")
+
 SYNCED = "synced_trade_ids"  # fact: by symbol, the trade id up to which nothing can be missing
 STARTING_WALLET = "starting_wallet"  # fact: USDT, as a string; set last, so that it stands for the others
 STARTED_AT = "started_at"  # fact: ms UTC
 LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 UNSEEN_MS = 10_000  # a confirmed order that a query does not show yet is not held for gone before
+REPEATS = 3  # reads of one comparison that may fail once
+QUICK_MS = SECOND_MS  # a read that fails later is not repeated: there is other work
 MOST_NAMED = 50  # orders of others that are asked for at once, the newest
 CHECKS = 3  # comparisons before a difference counts
 
@@ -85,6 +90,7 @@ class Reconciler:
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
         self._nameless: set[int] = set()  # regular orders that were asked for in vain
+        self._repeats = 0  # that are left to the comparison under way
         self._confirmed: dict[str, Difference] = {}  # by symbol; no execution has been told of there since
 
     def is_new(self, fill: Fill) -> bool:
@@ -187,17 +193,19 @@ class Reconciler:
 
     async def run(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""
-        await self._port.check_account()
+        self._repeats = REPEATS
+        await self._read(self._port.check_account)
         return await self._agree(book_fills, book_funding, self._involved())
 
     async def check(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """The same for what the book holds now; for want of a gap the other symbols' trades are not asked for."""
+        self._repeats = REPEATS
         symbols = sorted({row.request.symbol for row in self._book.orders.values()})
         return await self._agree(book_fills, book_funding, symbols)
 
     async def _agree(self, book_fills: BookFills, book_funding: BookFunding, symbols: Sequence[str]) -> Findings:
         findings = Findings()
-        on_venue = {report.client_id: report for report in await self._port.open_orders()}
+        on_venue = {report.client_id: report for report in await self._read(self._port.open_orders)}
         for client_id in on_venue:
             await self.recall(client_id)
         self._report_foreign(on_venue.values(), findings)
@@ -210,6 +218,18 @@ class Reconciler:
         await self._mark_synced()
         findings.differences = await self._compare(book_fills)
         return findings
+
+    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """A comparison takes many reads: what is refused at once is asked again, or hardly any would be finished."""
+        began = self._clock.now()
+        try:
+            return await ask()
+        except VenueUnavailable as failed:
+            slow = self._clock.now() - began >= QUICK_MS
+            if failed.retry_at is not None or slow or self._repeats <= 0:
+                raise
+        self._repeats -= 1
+        return await ask()
 
     async def look_up(self, row: OrderRow) -> list[OrderReport]:
         """What the venue says of one of our orders, in both books where it may be in both."""
@@ -238,7 +258,7 @@ class Reconciler:
 
     async def missing_fills(self, symbol: str) -> list[Fill]:
         """The symbol's executions that are not booked yet, with their client ids where they are ours."""
-        fills = await self._port.fills(symbol, self._synced.get(symbol, 0) + 1)
+        fills = await self._read(lambda: self._port.fills(symbol, self._synced.get(symbol, 0) + 1))
         self._answered[symbol] = max([self._answered.get(symbol, 0), *(fill.trade_id for fill in fills)])
         for row in self._book.orders.values():
             if row.venue_id is not None and row.request.kind.book is Book.REGULAR:
@@ -278,7 +298,7 @@ class Reconciler:
         await self._store.set_fact(SYNCED, self._synced)
 
     async def missing_funding(self) -> list[FundingPaid]:
-        payments = await self._port.funding(self._funding_since)
+        payments = await self._read(lambda: self._port.funding(self._funding_since))
         missing = [payment for payment in payments if payment.income_id not in self._seen_income]
         self._seen_income |= {payment.income_id: payment.at for payment in payments}
         newest = max((payment.at for payment in payments), default=0)
@@ -333,7 +353,7 @@ class Reconciler:
         return differences
 
     async def _differences(self) -> dict[str, Difference]:
-        at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
+        at_venue = {p.symbol: p.quantity for p in await self._read(self._port.positions)}
         both = {
             symbol: Difference(self._book.net(symbol), at_venue.get(symbol, Decimal(0))) for symbol in self._involved()
         }

@@ -318,3 +318,19 @@ async def test_settings_that_stay_changed_are_told_once() -> None:
         await world.tell(UserStreamUp(world.clock.now()))
         await world.wait(300)
         assert len(told(world, "contract_surprise")) == 1
+
+
+@pytest.mark.parametrize("call", ["check_account", "open_orders", "fills", "funding", "positions"])
+async def test_one_failed_read_breaks_off_no_comparison_and_two_do(call: str) -> None:
+    world = World()
+    async with world.trading() as desk:
+        await world.enter("sig1", None)
+        world.port.failing[call] = 1
+        await world.tell(UserStreamUp(world.clock.now()))
+        assert "not_reconciled" not in world.events()
+        assert desk._gate.why_no_entry == ""
+        world.port.failing[call] = 2
+        await world.tell(UserStreamUp(world.clock.now()))
+        assert call == "funding" or desk._gate.holds("not_reconciled")
+        await world.wait(2)
+        assert desk._gate.why_no_entry == ""

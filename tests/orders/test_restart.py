@@ -42,6 +42,22 @@ async def test_a_leg_that_outlived_its_position_and_process_is_cancelled_at_the_
         assert "venue_disagrees" not in world.events()
 
 
+async def test_a_leg_of_a_closed_position_that_ended_with_nobody_there_has_ended_by_the_journal_too() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter(limit=None)
+        world.port.deaf_to_cancels = True
+        await world.tell(ExitIntent("sig1", "max_hold", world.clock.now()))
+        assert world.position().status is PositionStatus.CLOSED
+    world.port.deaf_to_cancels = False
+    for algo in [algo for algo in world.engine.algos.values() if algo.is_open]:
+        world.engine.cancel_algo(client_id=algo.client_id)
+    world.engine.take_events()
+    async with world.trading():
+        await world.wait(2)
+        assert not [row for row in world.store.orders.values() if row.state in LIVE]
+
+
 async def test_a_venue_that_knows_none_of_the_journals_trades_is_refused() -> None:
     world = World()
     async with world.trading():

@@ -1,5 +1,6 @@
 """Low-rank adapters: as they are read from a file, and ready to run beside the base's weights without a merge."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -33,12 +34,18 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tensors: Mapping[tuple[int, str], RawDelta]
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in), in the dtype of W; the rank filled up with zeros to a multiple of RANKS
+    a: Tensor  # (rank, in), rounded to the dtype of W; the rank filled up with zeros to a multiple of RANKS
     b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
     gain: Tensor | None  # (out,), float32; None: one
+
+    @functools.cached_property
+    def place(self) -> tuple[int, int, int, int, int]:
+        """Rank, address of a, address and stride of b, address of the gain or 0: asked once, as torch takes its time."""
+        gain = 0 if self.gain is None else self.gain.data_ptr()
+        return len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), gain
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -104,4 +111,7 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    return Delta(a=a.to(dtype), b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it
+    a = a.to(dtype)
+    if device.type == "cpu":
+        a = a.float()  # what the compiled pass computes in
+    return Delta(a=a, b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it

@@ -10,8 +10,6 @@ from torch.nn import functional
 from bot.forecast import compiled, threads
 from bot.forecast.adapters import Delta
 
-FLOAT = 4  # bytes
-
 
 class Own(NamedTuple):
     """Neighbouring rows of a batch, [first, last), with the update of the matrix that is theirs."""
@@ -46,7 +44,7 @@ def by_torch(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice)
         part = result[first:last]
         if delta.gain is not None:
             part *= delta.gain[rows]
-        part.addmm_(functional.linear(inputs[first:last], delta.a).float(), delta.b[rows].t())
+        part.addmm_(functional.linear(inputs[first:last], delta.a.to(inputs.dtype)).float(), delta.b[rows].t())
     return result
 
 
@@ -54,12 +52,14 @@ def by_kernel(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice
     assert product.is_contiguous()
     assert inputs.stride(1) == 1
     result = product if product.dtype is torch.float32 else torch.empty(product.shape)
-    low = torch.empty(len(product), max(len(own.delta.a) for own in owned))
     spans, done = [], 0
-    for own in owned:
-        spans += [compiled.Span(done, own.first), _span(own, rows)]
-        done = own.last
+    for first, last, delta in owned:
+        if done < first:
+            spans.append(compiled.Span(done, first))
+        spans.append(compiled.Span(first, last, *delta.place))
+        done = last
     spans.append(compiled.Span(done, len(product)))
+    low = torch.empty(len(product), max(span.rank for span in spans))
     outputs = compiled.Product(
         is_bfloat16=int(product.dtype is torch.bfloat16),
         inputs=inputs.data_ptr(),
@@ -70,13 +70,7 @@ def by_kernel(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice
         width=product.shape[1],
         low=low.data_ptr(),
         low_stride=low.shape[1],
+        skipped=rows.start or 0,
     )
     threads.run(compiled.kernel(), compiled.job_of(outputs, spans))
     return result
-
-
-def _span(own: Own, rows: slice) -> compiled.Span:
-    a, b, gain = own.delta.a, own.delta.b, own.delta.gain
-    skipped = FLOAT * (rows.start or 0)
-    gains = 0 if gain is None else gain.data_ptr() + skipped
-    return compiled.Span(own.first, own.last, len(a), a.data_ptr(), b.data_ptr() + skipped, b.stride(1), gains)

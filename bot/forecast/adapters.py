@@ -39,13 +39,12 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     a: Tensor  # (rank, in), rounded to the dtype of W; the rank filled up with zeros to a multiple of RANKS
     b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
-    gain: Tensor | None  # (out,), float32; None: one
+    gain: Tensor  # (out,), float32; LoRA's are ones
 
     @functools.cached_property
     def place(self) -> tuple[int, int, int, int, int]:
-        """Rank, address of a, address and stride of b, address of the gain or 0: asked once, as torch takes its time."""
-        gain = 0 if self.gain is None else self.gain.data_ptr()
-        return len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), gain
+        """Rank, address of a, address and stride of b, address of the gain: to ask torch at each product takes long."""
+        return len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), self.gain.data_ptr()
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -57,7 +56,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def nbytes(self) -> int:
         tensors = (t for layer in self.layers for one in layer.values() for t in (one.a, one.b, one.gain))
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return sum(tensor.nbytes for tensor in tensors)
 
 
 def check(raw: RawAdapter, spec: ModelSpec) -> None:
@@ -102,7 +101,7 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
     missing = -len(raw.a) % RANKS
     a = functional.pad(raw.a.to(device, torch.float32), (0, 0, 0, missing))
     b = functional.pad(raw.b.to(device, torch.float32) * scale, (0, missing))
-    gain = None
+    gain = torch.ones(len(raw.b), device=device)
     if raw.magnitude is not None:
         inputs, upright = a.to(dtype), b.t().contiguous()  # (rank, out): sums over few columns are slow
         cross = torch.cat([matrix.times(inputs) for matrix in matrices], dim=1).float()

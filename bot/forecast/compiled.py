@@ -41,11 +41,11 @@ class Span(NamedTuple):
 
     first: int
     last: int
-    rank: int = 0  # a multiple of RANKS
+    rank: int = 0  # a multiple of RANKS; 0: target = source
     a: int = 0  # (rank, inputs)
     b: int = 0  # (rank, outputs)
     b_stride: int = 0
-    gain: int = 0  # 0: one
+    gain: int = 0
 
 
 # A job is one array: the next block to do, how many spans there are, the product, the spans.
@@ -165,12 +165,15 @@ def _do_block(job: Any, span: int, first: int, last: int) -> None:
                 _lower_two(job, span, rank, row, pair, _float_inputs(job, row), _float_inputs(job, pair))
     for left in range(0, job[WIDTH], COLUMNS):
         right = min(left + COLUMNS, job[WIDTH])
-        for row in range(first, last):
-            _scale(job, span, row, left, right)
-        for row in range(first, last - 1, 2):
-            _raise_two(job, span, row, left, right)
-        if (last - first) % 2:
-            _raise_one(job, span, last - 1, left, right)
+        for row in range(first, last, 2):
+            pair = min(row + 1, last - 1)
+            if not job[span + RANK]:
+                _copy(job, row, left, right)
+                _copy(job, pair, left, right)
+            elif job[IS_BFLOAT16]:
+                _raise_two(job, span, row, pair, _half_source(job, row), _half_source(job, pair), left, right)
+            else:
+                _raise_two(job, span, row, pair, _target(job, row), _target(job, pair), left, right)
 
 
 @_inlined
@@ -181,6 +184,11 @@ def _half_inputs(job: Any, row: int) -> Any:
 @_inlined
 def _float_inputs(job: Any, row: int) -> Any:
     return _floats(job[INPUTS] + 4 * row * job[INPUTS_STRIDE])
+
+
+@_inlined
+def _half_source(job: Any, row: int) -> Any:
+    return _halves(job[SOURCE] + 2 * row * job[WIDTH])
 
 
 @_inlined
@@ -220,40 +228,32 @@ def _lower_two(job: Any, span: int, k: int, row: int, pair: int, upper: Any, low
 
 
 @_inlined
-def _scale(job: Any, span: int, row: int, left: int, right: int) -> None:
+def _copy(job: Any, row: int, left: int, right: int) -> None:
     _prefer_wide_vectors()
-    target, gain, halves = _target(job, row), _gain(job, span), _halves(job[SOURCE] + 2 * row * job[WIDTH])
-    if job[IS_BFLOAT16] and job[span + GAIN]:
+    if job[IS_BFLOAT16]:
+        target, source = _target(job, row), _half_source(job, row)
         for j in range(left, right):
-            target[j] = gain[j] * _widened(halves[j])
-    elif job[IS_BFLOAT16]:
-        for j in range(left, right):
-            target[j] = _widened(halves[j])
-    elif job[span + GAIN]:
-        for j in range(left, right):
-            target[j] *= gain[j]
+            target[j] = _widened(source[j])
 
 
 @_inlined
-def _raise_two(job: Any, span: int, row: int, left: int, right: int) -> None:
+def _raise_two(job: Any, span: int, row: int, pair: int, over: Any, under: Any, left: int, right: int) -> None:
     _prefer_wide_vectors()
-    upper, lower, above, below = _target(job, row), _target(job, row + 1), _low(job, row), _low(job, row + 1)
-    b, stride = _b(job, span), job[span + B_STRIDE]
+    upper, lower, above, below = _target(job, row), _target(job, pair), _low(job, row), _low(job, pair)
+    b, gain, stride = _b(job, span), _gain(job, span), job[span + B_STRIDE]
     for k in range(0, job[span + RANK], RANKS):
         u0, u1, u2, u3 = above[k], above[k + 1], above[k + 2], above[k + 3]
         l0, l1, l2, l3 = below[k], below[k + 1], below[k + 2], below[k + 3]
         at0, at1, at2, at3 = k * stride, (k + 1) * stride, (k + 2) * stride, (k + 3) * stride
-        for j in range(left, right):
-            b0, b1, b2, b3 = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j]
-            upper[j] = upper[j] + u0 * b0 + u1 * b1 + u2 * b2 + u3 * b3
-            lower[j] = lower[j] + l0 * b0 + l1 * b1 + l2 * b2 + l3 * b3
-
-
-@_inlined
-def _raise_one(job: Any, span: int, row: int, left: int, right: int) -> None:
-    _prefer_wide_vectors()
-    target, low, b, stride = _target(job, row), _low(job, row), _b(job, span), job[span + B_STRIDE]
-    for k in range(job[span + RANK]):
-        share, at = low[k], k * stride
-        for j in range(left, right):
-            target[j] += share * b[at + j]
+        if k == 0:
+            for j in range(left, right):
+                b0, b1, b2, b3, g = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j], gain[j]
+                x = g * _widened(over[j]) + u0 * b0 + u1 * b1 + u2 * b2 + u3 * b3
+                y = g * _widened(under[j]) + l0 * b0 + l1 * b1 + l2 * b2 + l3 * b3
+                upper[j], lower[j] = x, y
+        else:
+            for j in range(left, right):
+                b0, b1, b2, b3 = b[at0 + j], b[at1 + j], b[at2 + j], b[at3 + j]
+                x = upper[j] + u0 * b0 + u1 * b1 + u2 * b2 + u3 * b3
+                y = lower[j] + l0 * b0 + l1 * b1 + l2 * b2 + l3 * b3
+                upper[j], lower[j] = x, y

@@ -85,7 +85,7 @@ class Engine:
         with torch.inference_mode():
             for (index, target), delta in raw.tensors.items():
                 ready = low_rank.compose(delta, raw.alpha / raw.rank, self._trunk.matrices(index, target))
-                if ready.gain is not None and not torch.isfinite(ready.gain).all():
+                if not torch.isfinite(ready.gain).all():
                     raise ModelRefused(f"adapter: layer {index}, {target}: a row of W + BA is zero, without direction")
                 layers[index][target] = ready
         return Adapter(base=self.checkpoint, layers=tuple(layers))

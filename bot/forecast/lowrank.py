@@ -42,8 +42,7 @@ def by_torch(product: Tensor, inputs: Tensor, owned: Sequence[Own], rows: slice)
     result = product.float()
     for first, last, delta in owned:
         part = result[first:last]
-        if delta.gain is not None:
-            part *= delta.gain[rows]
+        part *= delta.gain[rows]
         part.addmm_(functional.linear(inputs[first:last], delta.a.to(inputs.dtype)).float(), delta.b[rows].t())
     return result
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import torch
@@ -34,6 +34,16 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tensors: Mapping[tuple[int, str], RawDelta]
 
 
+class Place(NamedTuple):
+    """Where the compiled pass finds an update: its rank; addresses; numbers from one rank of b to the next."""
+
+    rank: int
+    a: int
+    b: int
+    b_stride: int
+    gain: int
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
@@ -42,9 +52,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     gain: Tensor  # (out,), float32; LoRA's are ones
 
     @functools.cached_property
-    def place(self) -> tuple[int, int, int, int, int]:
-        """Rank, address of a, address and stride of b, address of the gain: to ask torch at each product takes long."""
-        return len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), self.gain.data_ptr()
+    def place(self) -> Place:
+        return Place(len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), self.gain.data_ptr())
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):

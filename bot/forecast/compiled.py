@@ -25,19 +25,20 @@ class Product(NamedTuple):
     """Where a product's operand and result stand, and where it goes. Addresses; strides are in numbers."""
 
     is_bfloat16: int  # or float32: the inputs, the outputs
+    each: int  # rows of a series
     inputs: int
     inputs_stride: int
     inputs_width: int
     source: int  # the outputs; rows without gaps
     target: int  # float32; the same place for outputs in float32
     width: int
+    skipped: int  # outputs of the adapters' targets before the first one of the product
     low: int  # room for A x of every row, float32
     low_stride: int
-    skipped: int  # outputs of the adapters' targets before the first one of the product
 
 
 class Span(NamedTuple):
-    """Neighbouring rows, [first, last): target = gain * source + B (A x). Addresses of float32."""
+    """Neighbouring series, [first, last): target = gain * source + B (A x). Addresses of float32."""
 
     first: int
     last: int
@@ -52,18 +53,15 @@ class Span(NamedTuple):
 NEXT, COUNT, PRODUCT = range(3)
 SPANS = PRODUCT + len(Product._fields)
 SPAN = len(Span._fields)
-IS_BFLOAT16, INPUTS, INPUTS_STRIDE, INPUTS_WIDTH, SOURCE, TARGET, WIDTH, LOW, LOW_STRIDE, SKIPPED = range(
+IS_BFLOAT16, EACH, INPUTS, INPUTS_STRIDE, INPUTS_WIDTH, SOURCE, TARGET, WIDTH, SKIPPED, LOW, LOW_STRIDE = range(
     PRODUCT, SPANS
 )
 FIRST, LAST, RANK, A, B, B_STRIDE, GAIN = range(SPAN)
 
 
-def job_of(product: Product, spans: Sequence[Span]) -> Job:
-    """What the kernel does; every row of the product is in one of `spans`."""
-    numbers = [0, len(spans), *product]
-    for span in spans:
-        numbers += span
-    return array("q", numbers)
+def job_of(product: Product, spans: Sequence[int]) -> Job:
+    """What the kernel does; `spans` are one Span's fields after another's, and every series is in one of them."""
+    return array("q", (0, len(spans) // SPAN, *product, *spans))
 
 
 @functools.cache
@@ -143,15 +141,16 @@ def _do(job: Any) -> None:
     while True:
         block, span = _claim(job), SPANS
         for _ in range(job[COUNT]):
-            blocks = (job[span + LAST] - job[span + FIRST] + ROWS - 1) // ROWS
+            first, last = job[EACH] * job[span + FIRST], job[EACH] * job[span + LAST]
+            blocks = (last - first + ROWS - 1) // ROWS
             if block < blocks:
                 break
             block -= blocks
             span += SPAN
         else:
             return
-        first = job[span + FIRST] + block * ROWS
-        _do_block(job, span, first, min(first + ROWS, job[span + LAST]))
+        first += block * ROWS
+        _do_block(job, span, first, min(first + ROWS, last))
 
 
 @_inlined

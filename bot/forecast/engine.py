@@ -15,9 +15,10 @@ from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
 from bot.forecast import lowrank
 from bot.forecast.adapters import Adapter, RawAdapter
+from bot.forecast.lowrank import Group
 from bot.forecast.matrix import computes_bfloat16, packs
 from bot.forecast.network import ModelSpec, check_layout, patch_stats
-from bot.forecast.trunk import POINT, SPREAD, Group, Trunk
+from bot.forecast.trunk import POINT, SPREAD, Trunk
 from bot.messages import Floats
 
 Dtype = Literal["auto", "float32", "bfloat16"]

@@ -150,12 +150,12 @@ class Session:
         await group.start(self._make_variants(venue, instruments, recent).run)
         await group.start(self._make_auditor(venue).run)
         await group.start(self._make_feed(venue).run)
+        self.dispatch.event(self._started(venue))  # before anything that the account may tell
         group.start_soon(self._follow_account, venue)
         group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
             group.start_soon(self._make_canary(venue).run)
-        self.dispatch.event(self._started(venue))
 
     async def _flatten(self) -> None:
         self.flattened = True

@@ -26,6 +26,7 @@ class Activity:
 
     def __init__(self) -> None:
         self._count = 0
+        self._begun = 0  # in all
         self._quiet = anyio.Event()
         self._quiet.set()
 
@@ -37,6 +38,7 @@ class Activity:
         if self._count == 0:
             self._quiet = anyio.Event()
         self._count += count
+        self._begun += count
 
     def end(self, count: int = 1) -> None:
         self._count -= count
@@ -48,6 +50,17 @@ class Activity:
         await checkpoint()
         while self._count:
             await self._quiet.wait()
+
+    async def settle(self, turns: int) -> None:
+        """Return once all has been quiet for so many turns of the event loop, one after the other.
+
+        An actor that has just ended its work may still have an alarm to move; only turns after that end give it time.
+        """
+        left = turns
+        while left:
+            undisturbed, begun = self.quiet, self._begun
+            await self.wait_quiet()
+            left = left - 1 if undisturbed and begun == self._begun else turns
 
 
 class Stream(Generic[T]):

@@ -2,7 +2,9 @@
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
+from bot.clock import ReplayClock
 from bot.errors import StreamOverflow
 from bot.streams import Activity, Overflow, Stream
 
@@ -216,3 +218,43 @@ def test_a_key_and_the_replacing_rule_belong_together() -> None:
         Stream[int]("test", 1, Overflow.HALT, Activity(), key=lambda item: item)
     with pytest.raises(ValueError, match="capacity below 1"):
         Stream("test", 0, Overflow.BLOCK, Activity())
+
+
+@pytest.mark.parametrize("turns_of_work", range(0, 60, 7))
+async def test_who_ends_its_work_late_still_has_its_turns_before_all_has_settled(turns_of_work: int) -> None:
+    activity, clock = Activity(), ReplayClock()
+
+    async def actor() -> None:
+        for _ in range(turns_of_work):
+            await checkpoint()
+        activity.end()
+        for _ in range(15):  # what it takes to move an alarm, and more
+            await checkpoint()
+        await clock.sleep_until(602)
+
+    async with anyio.create_task_group() as group:
+        activity.begin()
+        group.start_soon(actor)
+        await activity.settle(25)
+        assert (activity.quiet, clock.next_wake()) == (True, 602)
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("every", [2, 9, 20])
+async def test_work_that_comes_and_goes_between_two_looks_keeps_all_from_settling(every: int) -> None:
+    activity = Activity()
+    done = 0
+
+    async def flicker() -> None:
+        nonlocal done
+        for _ in range(6):
+            for _ in range(every):
+                await checkpoint()
+            activity.begin()
+            activity.end()
+            done += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(flicker)
+        await activity.settle(25)
+        assert done == 6

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import aiohttp
 import anyio
-import anyio.lowlevel
 import msgspec
 
 from bot.clock import ReplayClock
@@ -14,7 +13,7 @@ from bot.errors import VenueUnavailable
 from bot.exchange.payload import Ms, decode
 from bot.streams import Activity
 
-SETTLING_PASSES = 25  # turns of the event loop; an alarm that is moved or rings needs about eight
+SETTLING_TURNS = 25  # turns of the event loop; an alarm that is moved or rings needs about eight
 STALL_SECONDS = 120.0  # real time in which one step must have been digested
 
 
@@ -108,17 +107,9 @@ class Lockstep:
 
     async def _digest(self, frames: int, *, more: bool) -> None:
         await self._frames.wait_for(frames)  # once: a socket that is lost from here on takes its frames with it
-        await self._settle()
+        await self._activity.settle(SETTLING_TURNS)
         while not more and self._clock.wake_next():
-            await self._settle()
-
-    async def _settle(self) -> None:
-        while True:
-            for _ in range(SETTLING_PASSES):
-                await anyio.lowlevel.checkpoint()
-            if self._activity.quiet:
-                return
-            await self._activity.wait_quiet()
+            await self._activity.settle(SETTLING_TURNS)
 
     async def _answer(self) -> None:
         if self._socket is None:

@@ -49,7 +49,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     a: Tensor  # (rank, in), rounded to the dtype of W; the rank filled up with zeros to a multiple of RANKS
     b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
-    gain: Tensor  # (out,), float32; LoRA's are ones
+    gain: Tensor  # (out,), float32; LoRA has ones
 
     @functools.cached_property
     def place(self) -> Place:
@@ -121,5 +121,5 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         b = b * gain[:, None]
     a = a.to(dtype)
     if device.type == "cpu":
-        a = a.float()  # what the compiled pass computes in
+        a = a.float()  # the compiled pass computes in it
     return Delta(a=a, b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it

@@ -237,6 +237,7 @@ def _copy(job: Any, row: int, left: int, right: int) -> None:
 
 @_inlined
 def _raise_two(job: Any, span: int, row: int, pair: int, over: Any, under: Any, left: int, right: int) -> None:
+    """Both rows' numbers are read before either is written: an odd row out is its own pair."""
     _prefer_wide_vectors()
     upper, lower, above, below = _target(job, row), _target(job, pair), _low(job, row), _low(job, pair)
     b, gain, stride = _b(job, span), _gain(job, span), job[span + B_STRIDE]

@@ -16,6 +16,7 @@ from bot.audit.paths import VenuePaths
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS, Clock, ReplayClock
 from bot.config import BotFile
 from bot.dispatch import Dispatch
+from bot.exchange.insistence import Insistence
 from bot.exchange.lockstep import Tick
 from bot.exits.guard import Guard
 from bot.forecast.forecaster import ForecastActor
@@ -142,6 +143,8 @@ class Session:
         streams = self.streams
         self._desk = self._make_desk(venue, instruments)
         await group.start(self._desk.run)
+        if venue.replay is None:  # what is held is looked after while the rest gets ready
+            group.start_soon(self._follow_account, venue)
         self._show(BalanceChanged(at=venue.clock.now(), wallet=self._desk.ledger.wallet))
         await group.start(self._make_account(venue, self._desk).run)
         await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)
@@ -150,8 +153,9 @@ class Session:
         await group.start(self._make_variants(venue, instruments, recent).run)
         await group.start(self._make_auditor(venue).run)
         await group.start(self._make_feed(venue).run)
-        self.dispatch.event(self._started(venue))  # before anything that the account may tell
-        group.start_soon(self._follow_account, venue)
+        self.dispatch.event(self._started(venue))
+        if venue.replay is not None:  # nothing happens meanwhile, and what comes first must be the same each time
+            group.start_soon(self._follow_account, venue)
         group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
         if venue.replay is None:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
@@ -173,10 +177,12 @@ class Session:
     async def _instruments(self, venue: Venue) -> dict[str, Instrument]:
         held = {position.symbol for position in await self._parts.store.load_open_positions()}
         wanted = {variant.name: variant.symbols for variant in self._parts.variants}
-        instruments = instruments_to_start_with(await venue.market.instruments(), wanted, held)
+        insistence = Insistence(venue.clock, self.dispatch.event)
+        listed = await insistence.read("instruments", venue.market.instruments)
+        instruments = instruments_to_start_with(listed, wanted, held)
         for symbol in [symbol for symbol, instrument in instruments.items() if not instrument.trading]:
             self.dispatch.event(self._told("symbol_not_traded", Severity.ERROR, symbol=symbol))
-        brackets = await venue.trading.margin_brackets()
+        brackets = await insistence.read("margin brackets", venue.trading.margin_brackets)
         return {
             symbol: msgspec.structs.replace(instrument, brackets=brackets.get(symbol, ()))
             for symbol, instrument in instruments.items()

@@ -15,6 +15,7 @@ from bot.errors import OperatorError
 from bot.exchange.binance import BinanceTrading
 from bot.exchange.budget import RequestBudget
 from bot.exchange.contract import ContractWatch
+from bot.exchange.insistence import Insistence
 from bot.exchange.lockstep import Lockstep, Tick
 from bot.exchange.port import MarketPort, TradingPort, UserPort
 from bot.exchange.rest import DEMO, MAINNET, Endpoints
@@ -100,7 +101,7 @@ async def open_venue(
     ports = open_binance(endpoints, secrets.api_key, clock, settings.exchange, budget, ears.report, surprised)
     async with ports as (feed, user):
         keeper = Timekeeper(feed, clock, ears.report, ears.measured)
-        await keeper.begin()
+        await Insistence(clock, ears.report).read("clock", keeper.begin)
         trading = BinanceTrading(secrets, endpoints.rest, clock, settings.exchange, budget, surprised, keeper.resync)
         with contextlib.closing(trading):
             async with anyio.create_task_group() as group:

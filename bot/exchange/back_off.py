@@ -14,15 +14,19 @@ class BackOff:
     LONGEST_SECONDS = 60.0
     LASTED_MS = 60_000
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, longest_seconds: float = LONGEST_SECONDS) -> None:
         self._clock = clock
+        self._longest_seconds = longest_seconds
         self._failures = 0
         self._since = clock.now()
 
-    async def wait(self) -> None:
+    async def wait(self) -> float:
+        """Seconds that were waited for."""
         if self._clock.now() - self._since > self.LASTED_MS:
             self._failures = 0
-        longest = min(self.LONGEST_SECONDS, self.FIRST_SECONDS * 2**self._failures)
+        longest: float = min(self._longest_seconds, self.FIRST_SECONDS * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
-        await anyio.sleep(longest * random.uniform(0.5, 1))
+        seconds = longest * random.uniform(0.5, 1)
+        await anyio.sleep(seconds)
         self._since = self._clock.now()
+        return seconds

@@ -159,23 +159,21 @@ class BinanceTrading:
         return report
 
     async def find(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
+        if book is Book.ALGO:
+            return await self._known(wire.AlgoAnswer, self._api.query_algo_order, client_algo_id=client_id)
+        return await self._known(wire.OrderAnswer, self._api.query_order, symbol=symbol, orig_client_order_id=client_id)
+
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        return await self._known(wire.OrderAnswer, self._api.query_order, symbol=symbol, order_id=venue_id)
+
+    async def _known(
+        self,
+        kind: type[wire.OrderAnswer] | type[wire.AlgoAnswer],
+        method: Callable[..., object],
+        **parameters: object,
+    ) -> OrderReport | None:
         try:
-            if book is Book.ALGO:
-                return await self._ask(
-                    LOOK,
-                    wire.AlgoAnswer.report,
-                    wire.AlgoAnswer,
-                    self._api.query_algo_order,
-                    client_algo_id=client_id,
-                )
-            return await self._ask(
-                LOOK,
-                wire.OrderAnswer.report,
-                wire.OrderAnswer,
-                self._api.query_order,
-                symbol=symbol,
-                orig_client_order_id=client_id,
-            )
+            return await self._ask(LOOK, kind.report, kind, method, **parameters)
         except VenueRejected as refusal:
             if refusal.code == answers.NO_SUCH_ORDER:
                 return None

@@ -92,6 +92,11 @@ class PaperTrading:
         orders = [o for o in self.engine.orders.values() if o.client_id == client_id and o.symbol == symbol]
         return order_report(orders[-1]) if orders else None
 
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        await anyio.lowlevel.checkpoint()
+        order = self.engine.orders.get(venue_id)
+        return None if order is None or order.symbol != symbol else order_report(order)
+
     async def open_orders(self) -> Sequence[OrderReport]:
         await anyio.lowlevel.checkpoint()
         orders = [order_report(order) for order in self.engine.orders.values() if order.is_open]

@@ -35,6 +35,10 @@ class TradingPort(Protocol):
         """One order by client id; None where the venue does not know it (which may be lag)."""
         ...
 
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        """One regular order by the venue's own id, whoever placed it; None where the venue does not know it."""
+        ...
+
     async def open_orders(self) -> Sequence[OrderReport]:
         """All open orders of the account, both books."""
         ...

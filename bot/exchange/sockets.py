@@ -152,7 +152,13 @@ class BinanceMarket:
     """MarketPort."""
 
     def __init__(
-        self, rest: Rest, connector: Connector, clock: Clock, activity: Activity, report: Callable[[BotEvent], None]
+        self,
+        rest: Rest,
+        connector: Connector,
+        clock: Clock,
+        activity: Activity,
+        report: Callable[[BotEvent], None],
+        surprised: Surprise = unheard,
     ) -> None:
         self.skipped: Counter[str] = Counter()  # event types that were not read
         self.heard = Counter({"kline": 0, "markPrice": 0})  # data of each stream, of all symbols
@@ -161,6 +167,7 @@ class BinanceMarket:
         self._clock = clock
         self._link = Link(activity)
         self._report = report
+        self._surprised = surprised
         self._reported: set[str] = set()
 
     async def server_time(self) -> int:
@@ -206,6 +213,7 @@ class BinanceMarket:
             if reason not in self._reported and len(self._reported) < MAX_STREAMS:
                 self._reported.add(reason)
                 self._report(_unreadable(self._clock.now(), "market", reason))
+            hear(self._surprised, "market stream", unreadable)
             return ()
 
 
@@ -357,7 +365,7 @@ async def open_binance(
         rest = Rest(session, endpoints.rest, clock, budget, report, surprised)
         connector = Connector(session, endpoints.streams, silence_seconds, frames)
         yield (
-            BinanceMarket(rest, connector, clock, activity, report),
+            BinanceMarket(rest, connector, clock, activity, report, surprised),
             BinanceUser(rest, connector, clock, activity, report, surprised),
         )
 

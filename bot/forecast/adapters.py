@@ -1,7 +1,8 @@
 """Low-rank adapters: as they are read from a file, and ready to run beside the base's weights without a merge."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import torch
@@ -33,12 +34,26 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tensors: Mapping[tuple[int, str], RawDelta]
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Place(NamedTuple):
+    """Where the compiled pass finds an update: its rank; addresses; numbers from one rank of b to the next."""
+
+    rank: int
+    a: int
+    b: int
+    b_stride: int
+    gain: int
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in), in the dtype of W; the rank filled up with zeros to a multiple of RANKS
+    a: Tensor  # (rank, in), rounded to the dtype of W; the rank filled up with zeros to a multiple of RANKS
     b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
-    gain: Tensor | None  # (out,), float32; None: one
+    gain: Tensor  # (out,), float32; LoRA has ones
+
+    @functools.cached_property
+    def place(self) -> Place:
+        return Place(len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), self.gain.data_ptr())
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -50,7 +65,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def nbytes(self) -> int:
         tensors = (t for layer in self.layers for one in layer.values() for t in (one.a, one.b, one.gain))
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return sum(tensor.nbytes for tensor in tensors)
 
 
 def check(raw: RawAdapter, spec: ModelSpec) -> None:
@@ -95,7 +110,7 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
     missing = -len(raw.a) % RANKS
     a = functional.pad(raw.a.to(device, torch.float32), (0, 0, 0, missing))
     b = functional.pad(raw.b.to(device, torch.float32) * scale, (0, missing))
-    gain = None
+    gain = torch.ones(len(raw.b), device=device)
     if raw.magnitude is not None:
         inputs, upright = a.to(dtype), b.t().contiguous()  # (rank, out): sums over few columns are slow
         cross = torch.cat([matrix.times(inputs) for matrix in matrices], dim=1).float()
@@ -104,4 +119,7 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    return Delta(a=a.to(dtype), b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it
+    a = a.to(dtype)
+    if device.type == "cpu":
+        a = a.float()  # the compiled pass computes in it
+    return Delta(a=a, b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it

@@ -15,9 +15,10 @@ from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
 from bot.forecast import lowrank
 from bot.forecast.adapters import Adapter, RawAdapter
+from bot.forecast.lowrank import Group
 from bot.forecast.matrix import computes_bfloat16, packs
 from bot.forecast.network import ModelSpec, check_layout, patch_stats
-from bot.forecast.trunk import POINT, SPREAD, Group, Trunk
+from bot.forecast.trunk import POINT, SPREAD, Trunk
 from bot.messages import Floats
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -85,7 +86,7 @@ class Engine:
         with torch.inference_mode():
             for (index, target), delta in raw.tensors.items():
                 ready = low_rank.compose(delta, raw.alpha / raw.rank, self._trunk.matrices(index, target))
-                if ready.gain is not None and not torch.isfinite(ready.gain).all():
+                if not torch.isfinite(ready.gain).all():
                     raise ModelRefused(f"adapter: layer {index}, {target}: a row of W + BA is zero, without direction")
                 layers[index][target] = ready
         return Adapter(base=self.checkpoint, layers=tuple(layers))

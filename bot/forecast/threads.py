@@ -3,12 +3,12 @@
 import ctypes
 import functools
 import os
+from array import array
+from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-Job = npt.NDArray[np.int64]
+Job: TypeAlias = "array[int]"  # of 64 bits each
 
 
 def reachable() -> bool:
@@ -23,7 +23,7 @@ def run(function: int, job: Job) -> None:
     """
     openmp = _openmp()
     assert openmp is not None  # the caller asked `reachable`
-    openmp.GOMP_parallel(function, job.ctypes.data, torch.get_num_threads(), 0)
+    openmp.GOMP_parallel(function, job.buffer_info()[0], torch.get_num_threads(), 0)
 
 
 @functools.cache

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bot.forecast.adapters import TARGETS, Adapter, target_shapes
-from bot.forecast.lowrank import Own, adapted
+from bot.forecast.adapters import TARGETS, target_shapes
+from bot.forecast.lowrank import Group, Mixed
 from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
@@ -18,14 +17,6 @@ MAX_TIMESCALE = 10_000.0  # timesfm.torch.transformer.RotaryPositionalEmbedding
 FEW_PATCHES = 8  # up to so many, `_attend` is faster than torch's fused attention: 0.7 against 3.3 ms at 6
 LOG2_E = 1.442695041  # timesfm.torch.transformer.PerDimScale
 POINT, SPREAD = "output_projection_point", "output_projection_quantiles"
-
-
-class Group(NamedTuple):
-    """Neighbouring series of a batch, [first, last), that run with one adapter."""
-
-    first: int
-    last: int
-    adapter: Adapter
 
 
 class Trunk:
@@ -71,15 +62,16 @@ class Trunk:
     def forward(self, patches: Tensor, groups: Sequence[Group] = ()) -> Tensor:
         """The last patch's hidden state; (series, patches, patch), normalised -> (series, model_dims), float32."""
         series, count, _ = patches.shape
+        mixed = Mixed(groups, series, count, self._device)
         hidden = self._tokenize(patches.reshape(series * count, -1))
         for index in range(self._spec.layers):
             last_only = index == self._spec.layers - 1  # nobody reads the other patches' outputs of the last layer
-            attended = self._attention(hidden, index, groups, series, last_only=last_only)
+            attended = self._attention(hidden, index, mixed, series, last_only=last_only)
             if last_only:
                 hidden = hidden.view(series, count, -1)[:, -1]
             hidden = torch.addcmul(hidden, attended.mul_(_inverse_rms(attended)), self._scale(index, "post_attn_ln"))
-            inner = self._linear(self._norm(hidden, index, "pre_ff_ln"), index, "ff0", groups, series)
-            outer = self._linear(functional.silu(inner, inplace=True), index, "ff1", groups, series)
+            inner = self._linear(self._norm(hidden, index, "pre_ff_ln"), index, "ff0", mixed)
+            outer = self._linear(functional.silu(inner, inplace=True), index, "ff1", mixed)
             hidden.addcmul_(outer.mul_(_inverse_rms(outer)), self._scale(index, "post_ff_ln"))
         return hidden
 
@@ -111,48 +103,31 @@ class Trunk:
         residual = functional.linear(patches, at["residual_layer.weight"][:, :width], at["residual_layer.bias"])
         return outer.add_(residual)
 
-    def _attention(
-        self, hidden: Tensor, index: int, groups: Sequence[Group], series: int, *, last_only: bool
-    ) -> Tensor:
+    def _attention(self, hidden: Tensor, index: int, mixed: Mixed, series: int, *, last_only: bool) -> Tensor:
         """(rows, model_dims) -> the same, or with `last_only` one row for each series."""
         dims, heads = self._spec.model_dims, self._spec.heads
         normed = self._norm(hidden, index, "pre_attn_ln")
         cos, sin = self._rotation[index]
         if last_only:
             last = normed.view(series, -1, dims)[:, -1]
-            query = self._linear(last, index, "qkv_proj", groups, series)
+            query = self._linear(last, index, "qkv_proj", mixed)
             query = _rotate(query.view(series, 1, heads, -1), cos[-1:, :heads], sin[-1:, :heads])
-            rest = self._linear(normed, index, "qkv_proj", groups, series, part=1)
+            rest = self._linear(normed, index, "qkv_proj", mixed, part=1)
             key, value = rest.view(series, -1, 2, heads, self._spec.head_dims).unbind(2)
             key = _rotate(key, cos[:, heads:], sin[:, heads:])
         else:
-            whole = self._linear(normed, index, "qkv_proj", groups, series)
+            whole = self._linear(normed, index, "qkv_proj", mixed)
             whole = whole.view(series, -1, 3 * heads, self._spec.head_dims)
             both = _rotate(whole[:, :, : 2 * heads], cos, sin)
             query, key, value = both[:, :, :heads], both[:, :, heads:], whole[:, :, 2 * heads :]
-        mixed = _attend(query, key, value)
-        return self._linear(mixed.reshape(-1, dims), index, "out", groups, series)
+        attended = _attend(query, key, value)
+        return self._linear(attended.reshape(-1, dims), index, "out", mixed)
 
-    def _linear(
-        self,
-        inputs: Tensor,
-        index: int,
-        target: str,
-        groups: Sequence[Group],
-        series: int,
-        part: int = 0,
-    ) -> Tensor:
+    def _linear(self, inputs: Tensor, index: int, target: str, mixed: Mixed, part: int = 0) -> Tensor:
         """The target's matrix, a `part` of it, with each group's own adapter on the group's rows; float32."""
         inputs = inputs.to(self._dtype)
         matrix = self._matrices[index, target][part]
-        product = matrix.times(inputs)
-        each = len(inputs) // series
-        owned = [
-            Own(first * each, last * each, adapter.layers[index][target])
-            for first, last, adapter in groups
-            if target in adapter.layers[index]
-        ]
-        return adapted(product, inputs, owned, matrix.rows) if owned else product.float()
+        return mixed.adapted(matrix.times(inputs), inputs, (index, target), matrix.rows)
 
     def _norm(self, hidden: Tensor, index: int, name: str) -> Tensor:
         return (hidden * _inverse_rms(hidden)).mul_(self._scale(index, name))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import socket
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
@@ -17,7 +18,7 @@ from anyio.lowlevel import checkpoint
 from bot.config import JournalTable
 from bot.errors import DatabaseAway, OperatorError
 from bot.journal import embedded
-from bot.journal.database import APPLICATION
+from bot.journal.database import APPLICATION, LOST
 from bot.journal.instance import InstanceLock, held
 from bot.journal.migrations import migrate, require_current
 from bot.logs import protect_dsn
@@ -84,6 +85,7 @@ class Address(msgspec.Struct, frozen=True):
     revive: Callable[[], Awaitable[None]]  # starts a server of our own again that has died; DatabaseAway where it fails
 
     async def connect(self, **settings: str) -> "asyncpg.Connection":
+        """DatabaseAway where nobody answers, OperatorError where we are refused or were told nonsense."""
         try:
             connection = await asyncpg.connect(
                 **self.arguments,
@@ -92,7 +94,8 @@ class Address(msgspec.Struct, frozen=True):
             )
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             reason = type(error).__name__ if isinstance(error, ValueError) else str(error) or type(error).__name__
-            raise OperatorError(f"{self.named}: cannot connect to the database: {reason}") from None
+            kind = DatabaseAway if _passes(error) else OperatorError
+            raise kind(f"{self.named}: cannot connect to the database: {reason}") from None
         await _speak_our_types(connection)
         return connection
 
@@ -116,6 +119,13 @@ class Address(msgspec.Struct, frozen=True):
                 with anyio.move_on_after(_CONNECT_SECONDS):
                     await pool.close()
                 pool.terminate()
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the same connection may be made later, with nothing changed by a person."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, LOST) and not isinstance(error, ValueError)  # the latter: a certificate, a DSN's words
 
 
 @contextlib.asynccontextmanager
@@ -155,7 +165,8 @@ async def open_journal(
 ) -> AsyncIterator["asyncpg.Pool"]:
     """A writer's way in beside no bot: starts the server, migrates, and holds the database against a second one.
 
-    Raises OperatorError where the database is in use, unreachable, or not of this version.
+    Raises OperatorError where the database is in use, refuses us or is not of this version, DatabaseAway where it does
+    not answer.
     """
     async with server(state, settings, environment) as address, held(InstanceLock(address)) as lock:
         await migrate(lock.connection)
@@ -169,7 +180,7 @@ async def read_journal(
 ) -> AsyncIterator["asyncpg.Pool"]:
     """A reader's way in, beside a running bot or without one; cannot write.
 
-    Raises OperatorError where there is no journal, or one of another version.
+    Raises OperatorError where there is no journal, or one of another version, DatabaseAway where nobody answers.
     """
     async with _beside(state, settings, environment, default_transaction_read_only="on") as pool:
         yield pool

@@ -22,7 +22,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from bot.errors import OperatorError
+from bot.errors import DatabaseAway, OperatorError
 from bot.journal.programs import ROOT_BASE, VERSION, binaries, closed_folder
 
 ACCOUNT = "tsfm-bot"  # whom the server runs as where we are root, which PostgreSQL refuses to be
@@ -200,7 +200,7 @@ async def _answers(place: Place) -> "asyncpg.Connection | None":
                 return None
             except (asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError, ConnectionResetError):
                 await anyio.sleep(0.02)
-    raise OperatorError(f"{place.data}: the database does not get ready; see {place.server_log}")
+    raise DatabaseAway(f"{place.data}: the database does not get ready; see {place.server_log}")
 
 
 async def _ensure_created(place: Place) -> None:
@@ -252,7 +252,7 @@ async def _launch(place: Place) -> None:
         if begun.returncode == 0:
             return
         await anyio.sleep(0.25)
-    raise OperatorError(f"{place.data}: the database does not start; see {place.server_log}")
+    raise DatabaseAway(f"{place.data}: the database does not start; see {place.server_log}")
 
 
 @contextlib.contextmanager
@@ -276,7 +276,7 @@ async def _alone(place: Place) -> AsyncIterator[None]:
                 except BlockingIOError:
                     await anyio.sleep(0.02)
         if waiting.cancelled_caught:
-            raise OperatorError(f"{place.lock}: another process has been starting or stopping the database for minutes")
+            raise DatabaseAway(f"{place.lock}: another process has been starting or stopping the database for minutes")
         yield
 
 
@@ -285,6 +285,7 @@ async def running(state: Path, base: Path = ROOT_BASE) -> AsyncIterator[Place]:
     """The server of this state directory, started where it does not run; who leaves last stops it.
 
     Survives a SIGKILL of any of its users, and of itself: the next start uses or replaces what was left.
+    DatabaseAway where it does not start or answer, OperatorError where it may not.
     """
     place = locate(state, base)
     if place.account:
@@ -296,7 +297,7 @@ async def running(state: Path, base: Path = ROOT_BASE) -> AsyncIterator[Place]:
             await _launch(place)
             presence = await _answers(place)
         if presence is None:
-            raise OperatorError(f"{place.data}: the database has stopped again; see {place.server_log}")
+            raise DatabaseAway(f"{place.data}: the database has stopped again; see {place.server_log}")
     try:
         yield place
     finally:

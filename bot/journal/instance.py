@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import asyncpg
+import structlog
 
 from bot.errors import DatabaseAway, OperatorError
 from bot.journal.database import APPLICATION, LOST, Database
@@ -18,9 +19,14 @@ from bot.journal.database import APPLICATION, LOST, Database
 if TYPE_CHECKING:
     from bot.journal.connection import Address
 
+log = structlog.get_logger(__name__)
+
 INSTANCE_LOCK = 0x74736662_00000002  # advisory; held by the bot for as long as it runs
 BEAT_SECONDS = 2.0  # real time, between two looks at the connection that holds the locks
 ANSWER_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0  # of pauses, for a database that does not answer at the start
+FIRST_PAUSE_SECONDS = 0.5  # doubled each time
+LONGEST_PAUSE_SECONDS = 8.0
 FENCE_MS = 5_000
 
 _HOLDER = """
@@ -58,9 +64,23 @@ class InstanceLock:
             raise DatabaseAway("the instance lock is not held")
         return self._connection
 
-    async def claim(self) -> None:
-        """Take the locks. OperatorError where another bot has one, or the database cannot be reached."""
-        await self._take_all(await self._connect())
+    async def claim(self, patience_seconds: float = 0.0) -> None:
+        """Take the locks.
+
+        OperatorError where another bot has one or the database refuses us; DatabaseAway where it does not answer in all
+        that time.
+        """
+        pause, left = FIRST_PAUSE_SECONDS, patience_seconds
+        while True:
+            try:
+                await self._take_all(await self._connect())
+                return
+            except DatabaseAway as away:
+                if left <= 0:
+                    raise
+                log.warning("database_does_not_answer", reason=str(away), seconds_left=left)
+            await anyio.sleep(pause)
+            left, pause = left - pause, min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def reclaim(self) -> None:
         """The same after the connection was lost; DatabaseAway where the database cannot be reached."""
@@ -68,12 +88,9 @@ class InstanceLock:
             return
         try:
             connection = await self._connect()
-        except OperatorError as error:
+        except OperatorError as error:  # it took us before
             raise DatabaseAway(str(error)) from None
-        try:
-            await self._take_all(connection)
-        except LOST as error:
-            raise DatabaseAway(f"{type(error).__name__}: {error}") from None
+        await self._take_all(connection)
 
     async def _connect(self) -> "asyncpg.Connection":
         return await self._address.connect(
@@ -90,6 +107,8 @@ class InstanceLock:
                 for key, what in self._keys.items():
                     await self._take(connection, key, what)
             self._connection, self._last_session = connection, connection.get_server_pid()
+        except (*LOST, asyncpg.InterfaceError) as error:
+            raise DatabaseAway(f"{self._address.named}: {type(error).__name__}: {error}") from None
         finally:
             if self._connection is not connection:
                 connection.terminate()
@@ -153,8 +172,8 @@ def only_bot_of(state: Path) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def held(lock: InstanceLock) -> AsyncIterator[InstanceLock]:
-    await lock.claim()
+async def held(lock: InstanceLock, patience_seconds: float = 0.0) -> AsyncIterator[InstanceLock]:
+    await lock.claim(patience_seconds)
     try:
         yield lock
     finally:

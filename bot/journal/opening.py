@@ -11,7 +11,7 @@ from bot.config import JournalTable
 from bot.journal.connection import POOL_SIZE, server
 from bot.journal.database import Database
 from bot.journal.durable import Durable, Outage, open_durable
-from bot.journal.instance import InstanceLock, held, only_bot_of
+from bot.journal.instance import PATIENCE_SECONDS, InstanceLock, held, only_bot_of
 from bot.journal.migrations import migrate
 
 
@@ -40,12 +40,13 @@ async def open_for_bot(
 ) -> AsyncIterator[Journal]:
     """The bot's way in: the state directory held, the server started, the locks taken, migrated, the spool emptied.
 
-    Raises OperatorError where any of them is in use, unreachable, or not of this version.
+    Raises OperatorError where any of them is in use or not of this version, or refuses us; DatabaseAway where the
+    database does not answer, which is waited for first.
     """
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(only_bot_of(state))
         address = await stack.enter_async_context(server(state, settings, environment))
-        lock = await stack.enter_async_context(held(InstanceLock(address, account)))
+        lock = await stack.enter_async_context(held(InstanceLock(address, account), PATIENCE_SECONDS))
         await migrate(lock.connection)
         pool = await stack.enter_async_context(address.pool(POOL_SIZE))
         database = Database(pool, answer_seconds or settings.answer_seconds)

@@ -9,13 +9,15 @@ from bot.orders.gate import DESK, Gate
 from bot.orders.intake import Intake
 from bot.orders.news import News
 from bot.orders.reconcile import Findings, Reconciler
-from bot.orders.sender import RECHECK_MS, RECONCILE, Sender
+from bot.orders.sender import RECONCILE, Sender
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
-from bot.venue import Leg, OrderRow, OrderState
+from bot.venue import Book, Leg, OrderRow, OrderState
 
 BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user stream is down
 STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
+SELDOM_MS = 5 * MINUTE_MS  # between two looks at a disagreement that stays
+FAILING_MS = MINUTE_MS  # between two looks at an account that cannot be read for long
 SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
 MANY_MS = 15 * SECOND_MS  # between two looks at all open orders, which weigh 80
 FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
@@ -50,6 +52,8 @@ class Checks:
         self._stream_up = False
         self._all_looked_at = 0
         self._disagrees_since: int | None = None
+        self._failures = 0  # comparisons in a row that were broken off
+        self._changed_account = ""  # what was told of its settings
 
     async def on_stream_up(self) -> None:
         self._stream_up = True
@@ -75,8 +79,7 @@ class Checks:
                 raise
             await self._on_changed_account(str(error))
             return
-        for event in findings.events:
-            self._news.publish(event)
+        self._changed_account = ""
         await self._take_up(findings)
         if self._stream_up:
             self._gate.lift("user_stream_lost")
@@ -124,7 +127,9 @@ class Checks:
 
     async def _on_changed_account(self, words: str) -> None:
         """Somebody changed the account's settings under a running bot: what is open keeps its stops."""
-        self._news.tell("contract_surprise", Severity.ERROR, detail=words)
+        if words != self._changed_account:
+            self._changed_account = words
+            self._news.tell("contract_surprise", Severity.ERROR, detail=words)
         await self._gate.order(
             StandingOrder(state=TradingState.REDUCING, reason="contract_surprise", by=DESK, detail=words)
         )
@@ -132,13 +137,17 @@ class Checks:
         self._sender.recheck(RECONCILE, MINUTE_MS)
 
     def _not_reconciled(self, error: str) -> None:
-        self._gate.hold("not_reconciled", error)
+        if not self._gate.holds("not_reconciled"):  # what breaks off the next try is no news
+            self._gate.hold("not_reconciled", error)
         self._gate.lift("reconciling")
-        self._sender.recheck(RECONCILE, RECHECK_MS)
+        self._sender.recheck(RECONCILE, min(SECOND_MS << self._failures, FAILING_MS))
+        self._failures = min(self._failures + 1, 6)
 
     async def _take_up(self, findings: Findings) -> None:
         """Act on a comparison: what a person closed is closed, the rest of a difference keeps entries out."""
-        self._cover.foreign_conditional = findings.foreign_conditional
+        self._failures = 0
+        self._cover.foreign_conditional = sum(report.book is Book.ALGO for report in findings.foreign)
+        self._strangers.on_open_orders(findings.foreign, self._clock.now())
         for symbol, difference in list(findings.differences.items()):
             closed = await self._strangers.close_elsewhere(symbol, difference.shortfall)
             if closed:
@@ -160,8 +169,10 @@ class Checks:
         now = self._clock.now()
         since = self._disagrees_since = self._disagrees_since or now
         self._gate.hold("venue_disagrees", words)
-        self._sender.recheck(RECONCILE, MINUTE_MS)
-        if now - since >= STAYS_MS:
+        lasts = now - since
+        pause = max(MINUTE_MS, min(lasts, SELDOM_MS))  # doubling; an execution is looked into at once
+        self._sender.recheck(RECONCILE, pause if lasts >= STAYS_MS else min(pause, STAYS_MS - lasts))
+        if lasts >= STAYS_MS:
             await self._gate.order(
                 StandingOrder(state=TradingState.REDUCING, reason="disagreement_stayed", by=DESK, detail=words)
             )

@@ -8,6 +8,7 @@ from anyio.abc import TaskStatus
 
 from bot.clock import SECOND_MS, Alarm, Clock, Turn
 from bot.errors import DatabaseAway, OutcomeUnknown, VenueRejected, VenueUnavailable
+from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
 from bot.messages import (
     EntryIntent,
@@ -97,7 +98,7 @@ class Desk:
         self._watch_ms = watch_ms
         self.book = book
         self._news = news = News(publish, clock)
-        self._reconciler = Reconciler(port, store, book, symbols, clock)
+        self._reconciler = Reconciler(port, store, book, symbols, clock, Insistence(clock, publish))
         self._gate = gate = Gate(store, news, clock)
         self._cover = cover = Cover(book, arms=arms)
         self._sender = sender = Sender(port, book, self._reconciler, clock, news)

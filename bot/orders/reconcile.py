@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import anyio
 import msgspec
 
-from bot.clock import DAY_MS, Clock
-from bot.errors import OperatorError
+from bot.clock import DAY_MS, SECOND_MS, Clock
+from bot.errors import OperatorError, VenueRejected, VenueUnavailable
+from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
-from bot.messages import BotEvent, Severity
 from bot.orders.book import PositionBook
 from bot.orders.ledger import Ledger
 from bot.orders.states import LIVE, OrderEvent
 from bot.orders.store import OrderStore
 from bot.venue import Book, Fill, FundingPaid, OrderReport, OrderRow, OrderState, VenueStatus
+
+T = TypeVar("T")
 
 SYNCED = "synced_trade_ids"  # fact: by symbol, the trade id up to which nothing can be missing
 STARTING_WALLET = "starting_wallet"  # fact: USDT, as a string; set last, so that it stands for the others
@@ -22,7 +25,10 @@ STARTED_AT = "started_at"  # fact: ms UTC
 LATE_INCOME_MS = DAY_MS  # a payment may come on record this much after a later one
 LAG_SECONDS = 1.0  # real time: an order sent just before we died may become visible this late
 UNSEEN_MS = 10_000  # a confirmed order that a query does not show yet is not held for gone before
-CHECKS = 3  # comparisons of positions before a difference counts
+REPEATS = 3  # reads of one comparison that may fail once
+QUICK_MS = SECOND_MS  # a read that fails later is not repeated: there is other work
+MOST_NAMED = 50  # orders of others that are asked for at once, the newest
+CHECKS = 3  # comparisons before a difference counts
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -45,11 +51,10 @@ BookFunding = Callable[[], Awaitable[object]]
 class Findings(msgspec.Struct):
     """What a reconciliation found besides what it mended."""
 
-    events: list[BotEvent] = []
     differences: dict[str, Difference] = {}  # by symbol
     strays: list[str] = []  # client ids with our prefix that the database does not know
     orphans: list[OrderRow] = []  # orders that have ended by our book and are open at the venue
-    foreign_conditional: int = 0  # conditional orders of others
+    foreign: list[OrderReport] = []  # open orders of others
 
     @property
     def disagreement(self) -> str:
@@ -64,10 +69,17 @@ class Reconciler:
     """Asks the venue; the desk, which owns book and ledger, books what it brings."""
 
     def __init__(
-        self, port: TradingPort, store: OrderStore, book: PositionBook, symbols: Sequence[str], clock: Clock
+        self,
+        port: TradingPort,
+        store: OrderStore,
+        book: PositionBook,
+        symbols: Sequence[str],
+        clock: Clock,
+        insistence: Insistence,
     ) -> None:
         self._clock = clock
         self._port = port
+        self._insistence = insistence
         self._store = store
         self._book = book
         self._symbols = symbols
@@ -77,19 +89,26 @@ class Reconciler:
         self._seen_income: dict[int, int] = {}  # id -> time
         self._funding_since = 0
         self._venue_ids: dict[int, str] = {}  # regular order id -> client id
+        self._nameless: set[int] = set()  # regular orders that were asked for in vain
+        self._repeats = 0  # that are left to the comparison under way
+        self._confirmed: dict[str, Difference] = {}  # by symbol; no execution has been told of there since
 
     def is_new(self, fill: Fill) -> bool:
         """True once per (symbol, trade id)."""
         if self.knows(fill):
             return False
         self._seen.add((fill.symbol, fill.trade_id))
+        self._confirmed.pop(fill.symbol, None)
         return True
 
     def knows(self, fill: Fill) -> bool:
         return (fill.symbol, fill.trade_id) in self._seen or fill.trade_id <= self._synced.get(fill.symbol, 0)
 
     async def load(self, now: int) -> Ledger:
-        """The ledger as the database has it; on the very first start the account's present state is the origin."""
+        """The ledger as the database has it; on the very first start the account's present state is the origin.
+
+        The venue's errors go through once it was asked often enough.
+        """
         start = await self._store.get_fact(STARTING_WALLET)
         synced = await self._store.get_fact(SYNCED)
         if not isinstance(start, str) or not isinstance(synced, dict):
@@ -139,9 +158,12 @@ class Reconciler:
         Its trade ids would be taken for booked ones. Raises OperatorError.
         """
         traded = {symbol: trade_id for symbol, trade_id in self._synced.items() if trade_id > 0}
-        for symbol, trade_id in traded.items():
-            if await self._port.fills(symbol, trade_id):
-                return
+        for attempt in range(CHECKS if traded else 0):
+            if attempt:  # an old answer may be empty
+                await anyio.sleep(LAG_SECONDS)
+            for symbol, trade_id in traded.items():
+                if await self._fills_to_start_with(symbol, trade_id):
+                    return
         if traded:
             raise OperatorError(
                 "the venue knows none of this journal's trades: it is another account's, or the account was reset; "
@@ -149,7 +171,7 @@ class Reconciler:
             )
 
     async def _origin(self, now: int) -> tuple[str, dict[str, int]]:
-        wallet = format(await self._port.wallet(), "f")
+        wallet = format(await self._insistence.read("wallet", self._port.wallet), "f")
         synced = {symbol: await self._newest_trade(symbol) for symbol in self._symbols}
         await self._store.set_fact(SYNCED, synced)
         await self._store.set_fact(STARTED_AT, now)
@@ -164,21 +186,26 @@ class Reconciler:
             await self._store.set_fact(SYNCED, self._synced)
 
     async def _newest_trade(self, symbol: str) -> int:
-        return max((fill.trade_id for fill in await self._port.fills(symbol, 0)), default=0)
+        return max((fill.trade_id for fill in await self._fills_to_start_with(symbol, 0)), default=0)
+
+    async def _fills_to_start_with(self, symbol: str, from_trade_id: int) -> Sequence[Fill]:
+        return await self._insistence.read(f"trades of {symbol}", lambda: self._port.fills(symbol, from_trade_id))
 
     async def run(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """Settle every order, fetch every missing fill and payment, compare the positions. Venue errors go through."""
-        await self._port.check_account()
+        self._repeats = REPEATS
+        await self._read(self._port.check_account)
         return await self._agree(book_fills, book_funding, self._involved())
 
     async def check(self, book_fills: BookFills, book_funding: BookFunding) -> Findings:
         """The same for what the book holds now; for want of a gap the other symbols' trades are not asked for."""
+        self._repeats = REPEATS
         symbols = sorted({row.request.symbol for row in self._book.orders.values()})
         return await self._agree(book_fills, book_funding, symbols)
 
     async def _agree(self, book_fills: BookFills, book_funding: BookFunding, symbols: Sequence[str]) -> Findings:
         findings = Findings()
-        on_venue = {report.client_id: report for report in await self._port.open_orders()}
+        on_venue = {report.client_id: report for report in await self._read(self._port.open_orders)}
         for client_id in on_venue:
             await self.recall(client_id)
         self._report_foreign(on_venue.values(), findings)
@@ -191,6 +218,18 @@ class Reconciler:
         await self._mark_synced()
         findings.differences = await self._compare(book_fills)
         return findings
+
+    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """A comparison takes many reads: what is refused at once is asked again, or hardly any would be finished."""
+        began = self._clock.now()
+        try:
+            return await ask()
+        except VenueUnavailable as failed:
+            slow = self._clock.now() - began >= QUICK_MS
+            if failed.retry_at is not None or slow or self._repeats <= 0:
+                raise
+        self._repeats -= 1
+        return await ask()
 
     async def look_up(self, row: OrderRow) -> list[OrderReport]:
         """What the venue says of one of our orders, in both books where it may be in both."""
@@ -219,7 +258,7 @@ class Reconciler:
 
     async def missing_fills(self, symbol: str) -> list[Fill]:
         """The symbol's executions that are not booked yet, with their client ids where they are ours."""
-        fills = await self._port.fills(symbol, self._synced.get(symbol, 0) + 1)
+        fills = await self._read(lambda: self._port.fills(symbol, self._synced.get(symbol, 0) + 1))
         self._answered[symbol] = max([self._answered.get(symbol, 0), *(fill.trade_id for fill in fills)])
         for row in self._book.orders.values():
             if row.venue_id is not None and row.request.kind.book is Book.REGULAR:
@@ -229,10 +268,24 @@ class Reconciler:
         if unattributed:
             for row in [r for r in self._book.orders.values() if r.request.symbol == symbol]:
                 await self.look_up(row)
+            for venue_id in sorted(unattributed - self._venue_ids.keys())[-MOST_NAMED:]:
+                await self._ask_for_name(symbol, venue_id)
         return [
             msgspec.structs.replace(fill, client_id=fill.client_id or self._venue_ids.get(fill.venue_id, ""))
             for fill in missing
         ]
+
+    async def _ask_for_name(self, symbol: str, venue_id: int) -> None:
+        """Whose an order is that none of our rows knows: what the venue itself closes has names of its own."""
+        try:
+            report = await self._port.find_by_id(symbol, venue_id)
+        except (VenueUnavailable, VenueRejected):
+            if venue_id in self._nameless:
+                return  # an order that we cannot read must not keep its execution from being booked
+            self._nameless.add(venue_id)
+            raise
+        if report is not None:
+            self._venue_ids[venue_id] = report.client_id
 
     async def _mark_synced(self) -> None:
         """What the stream told and no answer has brought yet may still have a hole before it."""
@@ -241,10 +294,11 @@ class Reconciler:
         self._answered.clear()
         self._seen = {(symbol, trade_id) for symbol, trade_id in self._seen if trade_id > self._synced.get(symbol, 0)}
         self._venue_ids.clear()
+        self._nameless.clear()
         await self._store.set_fact(SYNCED, self._synced)
 
     async def missing_funding(self) -> list[FundingPaid]:
-        payments = await self._port.funding(self._funding_since)
+        payments = await self._read(lambda: self._port.funding(self._funding_since))
         missing = [payment for payment in payments if payment.income_id not in self._seen_income]
         self._seen_income |= {payment.income_id: payment.at for payment in payments}
         newest = max((payment.at for payment in payments), default=0)
@@ -275,11 +329,10 @@ class Reconciler:
         return bool(reports)
 
     def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
-        """Orders of others become events; those that look ours and are in no row are strays."""
+        """Those that look ours and are in no row are strays."""
         for report in reports:
             if not self._book.ours(report.client_id):
-                findings.foreign_conditional += report.book is Book.ALGO
-                findings.events.append(_event("foreign_order", report))
+                findings.foreign.append(report)
             elif report.client_id not in self._book.orders:
                 findings.strays.append(report.client_id)
 
@@ -287,25 +340,21 @@ class Reconciler:
         return sorted({*self._symbols, *(row.request.symbol for row in self._book.orders.values())})
 
     async def _compare(self, book_fills: BookFills) -> dict[str, Difference]:
-        """Our net positions beside the venue's. Executions may still be on their way."""
+        """Our net positions beside the venue's. Executions may still be on their way, but to what is confirmed."""
         differences = await self._differences()
         for _ in range(CHECKS - 1):
-            if not differences:
+            if all(self._confirmed.get(symbol) == difference for symbol, difference in differences.items()):
                 break
             await anyio.sleep(LAG_SECONDS)
             for symbol in differences:
                 await book_fills(await self.missing_fills(symbol))
             differences = await self._differences()
+        self._confirmed = dict(differences)
         return differences
 
     async def _differences(self) -> dict[str, Difference]:
-        at_venue = {p.symbol: p.quantity for p in await self._port.positions()}
+        at_venue = {p.symbol: p.quantity for p in await self._read(self._port.positions)}
         both = {
             symbol: Difference(self._book.net(symbol), at_venue.get(symbol, Decimal(0))) for symbol in self._involved()
         }
         return {symbol: difference for symbol, difference in both.items() if difference.ours != difference.venue}
-
-
-def _event(name: str, report: OrderReport) -> BotEvent:
-    detail = {"symbol": report.symbol, "client_id": report.client_id, "status": str(report.status)}
-    return BotEvent(at=report.at, name=name, severity=Severity.WARNING, detail=detail)

@@ -1,4 +1,4 @@
-"""Executions that were no orders of ours: the venue's own closings, and a person's hand on the account."""
+"""Orders and executions that are none of ours: the venue's own closings, and a person's hand on the account."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -12,9 +12,13 @@ from bot.orders.gate import DESK, Gate
 from bot.orders.news import News
 from bot.orders.sender import RECONCILE, Sender
 from bot.orders.store import OrderStore
-from bot.venue import Fill, OrderReport
+from bot.venue import Book, Fill, OrderReport, VenueStatus
 
 FOREIGN = "foreign_closes"  # fact: executions that may have closed what is ours, until positions were compared
+LISTED_MS = 10 * SECOND_MS  # by then an open order stands among the open orders
+ENDED = frozenset(
+    {VenueStatus.FILLED, VenueStatus.CANCELED, VenueStatus.EXPIRED, VenueStatus.REJECTED, VenueStatus.FINISHED}
+)
 LIQUIDATED, ADL, SETTLED, ELSEWHERE = "liquidated", "adl", "settled", "closed_elsewhere"  # exit reasons
 _FORCED = (
     ("autoclose-", LIQUIDATED),
@@ -40,6 +44,7 @@ class Strangers:
         self._news = news
         self._forced: dict[int, str] = {}  # by regular order id: executions that are asked for carry no client id
         self._foreign: list[Fill] = []  # oldest first
+        self._told: dict[tuple[Book, int], OrderReport] = {}  # others' open orders as they were told of
 
     async def load(self) -> None:
         self._foreign = msgspec.convert(await self._store.get_fact(FOREIGN) or [], list[Fill])
@@ -50,7 +55,35 @@ class Strangers:
         if reason:
             self._forced[report.venue_id] = reason
         else:
-            self._news.tell("foreign_order", symbol=report.symbol, client_id=report.client_id, status=report.status)
+            self._tell_order(report)
+
+    def on_open_orders(self, reports: Sequence[OrderReport], now: int) -> None:
+        """What of others' is open now: new and changed ones are told, and those that are gone."""
+        for report in reports:
+            self.on_report(report)
+        listed = {(report.book, report.venue_id) for report in reports}
+        for key, told in list(self._told.items()):
+            if key not in listed and now - told.at >= LISTED_MS:
+                del self._told[key]
+                self._news.tell("foreign_order_gone", symbol=told.symbol, client_id=told.client_id)
+
+    def _tell_order(self, report: OrderReport) -> None:
+        key = (report.book, report.venue_id)
+        told = self._told.get(key)
+        if told is not None and (told.status, told.filled) == (report.status, report.filled):
+            return
+        if report.status in ENDED:
+            self._told.pop(key, None)
+        else:
+            self._told[key] = report
+        self._news.tell(
+            "foreign_order",
+            Severity.WARNING,
+            symbol=report.symbol,
+            client_id=report.client_id,
+            status=report.status,
+            filled=str(report.filled),
+        )
 
     async def on_fill(self, fill: Fill) -> list[Position]:
         """Our positions that the execution closed, as far as that is known yet."""
@@ -59,6 +92,7 @@ class Strangers:
             await self._remember_foreign(fill)
             return []
         touched = self._book.close_by_other(fill, fill.quantity, reason)
+        self._sender.recheck_within(RECONCILE, SECOND_MS)
         self._news.tell(reason, Severity.ERROR, **_words(fill, touched))
         if reason == LIQUIDATED:
             await self._gate.order(

@@ -215,6 +215,17 @@ async def test_cancel_and_find_say_none_where_the_venue_knows_no_such_order(
         assert await trading.find("BTCUSDT", "tsb-1", book) is None
 
 
+async def test_an_order_is_found_by_the_venues_own_id_whoever_placed_it(venue: Venue, trading: BinanceTrading) -> None:
+    venue.will("GET", "/fapi/v1/order", says(ORDER | {"clientOrderId": "autoclose-161"}))
+    report = await trading.find_by_id("BTCUSDT", 123456789012)
+    assert report is not None
+    assert (report.client_id, report.venue_id) == ("autoclose-161", 123456789012)
+    assert venue.asked[0].query["orderId"] == "123456789012"
+    assert "origClientOrderId" not in venue.asked[0].query
+    venue.will("GET", "/fapi/v1/order", says(error(-2013), 400))
+    assert await trading.find_by_id("BTCUSDT", 1) is None
+
+
 async def test_a_cancelled_stop_is_reported_as_cancelled_even_where_the_query_lags(
     venue: Venue, trading: BinanceTrading
 ) -> None:

@@ -191,6 +191,7 @@ async def test_all_account_calls_read_the_simulators_answers(replay: Replay) -> 
         assert await replay.trading.funding(START) == []
         assert await replay.trading.find("BTCUSDT", "nobody", Book.REGULAR) is None
         assert await replay.trading.find("BTCUSDT", "nobody", Book.ALGO) is None
+        assert await replay.trading.find_by_id("BTCUSDT", 1) is None
         assert await replay.market.server_time() == START + HOUR_MS
         instruments = await replay.market.instruments()
         assert set(SYMBOLS) <= set(instruments)

@@ -166,6 +166,30 @@ async def test_an_unreadable_market_frame_is_told_once_and_costs_only_itself() -
         assert market.skipped == {"trade": 1}
 
 
+@pytest.mark.parametrize(
+    ("frame", "surprises"),
+    [
+        (MARK % "NaN", True),
+        (KLINE % ("2", '"yes"'), True),
+        ((KLINE % ("2", "true")).replace('"1h"', '"7h"'), True),
+        ((KLINE % ("2", "true")).replace('"c":', '"close":'), True),
+        ('{"stream":"btcusdt@kline_1h"}', True),
+        ("<html>502 Bad Gateway</html>", False),
+        ('{"e":"trade"}', False),
+    ],
+)
+async def test_a_market_frame_of_a_new_form_is_a_surprise_and_text_that_is_none_of_the_venues_is_not(
+    frame: str, surprises: bool
+) -> None:
+    exchange = Exchange()
+    exchange.scripts = [says(ACK, frame, MARK % "1.5")]
+    async with exchange.serving() as (market, _):
+        events = market.market_events(["BTCUSDT"], HOUR_MS)
+        assert isinstance(await anext(events), MarkChanged)
+        await events.aclose()
+        assert [where for where, _ in exchange.surprises] == ["market stream"] * surprises
+
+
 async def test_a_frame_counts_when_its_receiver_asks_for_more_and_not_after_the_close() -> None:
     exchange = Exchange()
     exchange.scripts = [says(ACK, KLINE % ("2", "true"), MARK % "1.5", then=0.3)]

@@ -9,7 +9,7 @@ import pytest
 
 from bot import logs
 from bot.config import JournalTable
-from bot.errors import OperatorError
+from bot.errors import DatabaseAway, OperatorError
 from bot.journal import embedded
 from bot.journal.connection import open_journal, read_journal, whereabouts
 from bot.journal.queries import Queries
@@ -80,8 +80,12 @@ async def test_a_reader_of_a_state_directory_without_a_journal_is_told_so_and_no
 
 
 async def test_a_server_that_cannot_be_reached_is_one_line_without_its_password(tmp_path: Path) -> None:
-    for dsn in ("postgresql://bot:hunter2-secret@127.0.0.1:1/x", "mysql://bot:hunter2-secret@h/x"):
-        with pytest.raises(OperatorError) as caught:
+    for dsn, kind in (
+        ("postgresql://bot:hunter2-secret@127.0.0.1:1/x", DatabaseAway),
+        ("postgresql://bot:hunter2-secret@no-such-host.invalid/x?target_session_attrs=hunter2", OperatorError),
+        ("mysql://bot:hunter2-secret@h/x", OperatorError),
+    ):
+        with pytest.raises(kind) as caught:
             async with open_journal(tmp_path, JournalTable(dsn_env="MY_DSN"), {"MY_DSN": dsn}):
                 pass
         assert str(caught.value).startswith("MY_DSN: ")

@@ -8,8 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import asyncpg
 import pytest
+import structlog.testing
 
 from bot.clock import Stopwatch
 from bot.config import JournalTable
@@ -55,7 +57,11 @@ class Bot:
         return await self.journal.database.fetch(query)
 
     async def stop_server(self) -> None:
-        await embedded._run_in_thread(self.place, "pg_ctl", "stop", "-D", str(self.place.data), "-m", "immediate", "-w")
+        await self.stop_server_of(self.place)
+
+    @staticmethod
+    async def stop_server_of(place: Place) -> None:
+        await embedded._run_in_thread(place, "pg_ctl", "stop", "-D", str(place.data), "-m", "immediate", "-w")
 
     @contextlib.contextmanager
     def hung_server(self) -> Iterator[None]:
@@ -239,6 +245,43 @@ async def test_one_account_serves_one_bot_of_a_prefix(state: Path) -> None:
         assert not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ACCOUNT)
         assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", account_lock("key", "other"))
         connection.terminate()
+
+
+async def test_a_database_that_does_not_answer_at_the_start_is_waited_for(state: Path) -> None:
+    async with running(state) as bot:
+        place = bot.place
+        await bot.store.save(positions=[position()])
+    async with embedded.running(state):
+        await Bot.stop_server_of(place)
+        dsn = f"postgresql://postgres@/postgres?host={place.sockets}"
+        async with anyio.create_task_group() as group:
+            found: list[object] = []
+
+            async def start() -> None:
+                async with open_for_bot(state, TABLE, {"BOT_DSN": dsn}) as journal:
+                    found.extend(await journal.durable.store.load_open_positions())
+
+            with structlog.testing.capture_logs() as lines:
+                group.start_soon(start)
+                await until(lambda: any(line["event"] == "database_does_not_answer" for line in lines))
+            assert found == []
+            await embedded.revive(place)
+        assert found == [position()]
+
+
+async def test_a_database_that_never_answers_is_away_and_one_that_refuses_us_is_the_operators_matter(
+    state: Path,
+) -> None:
+    async with embedded.running(state) as place:
+        for names in ("nobody-here@/postgres", "postgres@/no-such-database"):
+            where = Address("BOT_DSN", {"dsn": f"postgresql://{names}?host={place.sockets}"}, anyio.lowlevel.checkpoint)
+            watch = Stopwatch()
+            with pytest.raises(OperatorError, match="^BOT_DSN: cannot connect to the database: "):
+                await InstanceLock(where).claim(60)
+            assert watch.seconds < 5
+        await Bot.stop_server_of(place)
+        with pytest.raises(DatabaseAway, match="cannot connect to the database"):
+            await InstanceLock(address_of(place)).claim(0.4)
 
 
 async def test_two_bots_cannot_share_a_state_directory(state: Path) -> None:

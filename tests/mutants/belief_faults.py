@@ -139,7 +139,7 @@ BELIEF = (
         old="            await self._adopt_closed(row.position_id)\n        return Ledger(",
         new="            pass\n        return Ledger(",
         caught_by=(
-            "tests/orders/test_unnamed_executions.py::test_a_leg_that_outlived_its_position_and_fills_while_no_process_runs_is_known_for_ours",
+            "tests/orders/test_restart.py::test_a_leg_of_a_closed_position_that_ended_with_nobody_there_has_ended_by_the_journal_too",
         ),
     ),
     Mutant(

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import anyio
+import msgspec
 import trio.testing
 
 from bot.clock import HOUR_MS, ReplayClock
@@ -63,6 +64,10 @@ class FaultyTrading(PaperTrading):
         self.cancels = 0
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
+        self.failing: dict[str, int] = {}  # by call: how many fail from here on
+        self.unnamed = False  # executions that are asked for carry no client id, as the real venue's
+        self.old_answers = 0  # answers without any execution
+        self.closed_until = 0  # the venue wants no calls before
         self.through: Callable[[list[UserEvent]], list[UserEvent]] = list  # what the stream makes of each frame
 
     def flush(self) -> None:
@@ -113,7 +118,19 @@ class FaultyTrading(PaperTrading):
         self._reach("fills")
         if self.fills_down:
             raise VenueUnavailable("refused by the test")
-        return await super().fills(symbol, from_trade_id)
+        if self.old_answers:
+            self.old_answers -= 1
+            return []
+        found = await super().fills(symbol, from_trade_id)
+        return [msgspec.structs.replace(fill, client_id="") for fill in found] if self.unnamed else found
+
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        self._reach("find_by_id")
+        return await super().find_by_id(symbol, venue_id)
+
+    async def wallet(self) -> Decimal:
+        self._reach("wallet")
+        return await super().wallet()
 
     async def funding(self, since: int) -> Sequence[FundingPaid]:
         self._reach("funding")
@@ -131,7 +148,10 @@ class FaultyTrading(PaperTrading):
 
     def _reach(self, call: str) -> None:
         self.asked.append(call)
-        if self.down:
+        if self.closed_until > self.engine.now:
+            raise VenueUnavailable("banned by the test", retry_at=self.closed_until)
+        if self.down or self.failing.get(call, 0) > 0:
+            self.failing[call] = self.failing.get(call, 0) - 1
             raise VenueUnavailable("refused by the test")
 
 

@@ -112,6 +112,7 @@ class CoverWatch:
         self._naked_since: dict[str, int] = {}
         self._told: set[str] = set()
         self.excused_until = 0
+        self.nobody_there = False
         self.longest_ms = 0
         self.naked_ms = 0
 
@@ -126,6 +127,8 @@ class CoverWatch:
     def look(self) -> None:
         """After every change at the venue, and now and then."""
         now = self._exchange.clock.now()
+        if self.nobody_there:
+            self.excuse(now)
         for symbol in self._exchange.symbols:
             if uncovered(self._exchange, symbol) > 0:
                 since = self._naked_since.setdefault(symbol, now)

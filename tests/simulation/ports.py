@@ -240,6 +240,20 @@ class Trading:
                 return None
             raise
 
+    async def find_by_id(self, symbol: str, venue_id: int) -> OrderReport | None:
+        async def act() -> OrderReport:
+            report = await self._paper.find_by_id(symbol, venue_id)
+            if report is None:
+                raise Rejection(answers.NO_SUCH_ORDER, "Order does not exist.")
+            return report
+
+        try:
+            return await self._wire.call(self._subject(f"GET {ORDER}", symbol), LOOK, act)
+        except VenueRejected as refusal:
+            if refusal.code == answers.NO_SUCH_ORDER:
+                return None
+            raise
+
     async def _standing(self, symbol: str, client_id: str, book: Book) -> OrderReport:
         try:
             report = await self.find(symbol, client_id, book)

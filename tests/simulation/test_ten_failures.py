@@ -133,6 +133,23 @@ def test_what_happens_while_no_process_runs_is_found_at_the_next_start() -> None
     assert [o.status for o in foreign] == [VenueStatus.NEW]
 
 
+def test_a_read_that_fails_at_the_start_is_asked_for_again_and_ends_no_process() -> None:
+    often = tuple(Crash(at_seconds=3_000.0) for _ in range(3))
+    flaky = fault(K.LOST_AFTER, on=READS, every=3, form="dropped")
+    world = unbroken(lived(flaky, hours=4, crashes=often))
+    assert (world.lived.deaths, world.lived.fired["process not started"]) == (3, 0)
+    assert world.tables.events["start_goes_on"] > 0
+
+
+def test_a_start_whose_bars_do_not_come_looks_after_what_is_held_all_the_same() -> None:
+    no_bars = fault(K.UNAVAILABLE, on="GET /fapi/v1/klines", after_seconds=2_990, until_seconds=3_600)
+    world = unbroken(lived(no_bars, hours=2, crashes=(Crash(at_seconds=3_000.0),)))
+    second = world.trace.lines[next(n for n, line in enumerate(world.trace.lines) if "2 starts" in line) :]
+    assert second[0].startswith("00:50:30")
+    assert next(line for line in second if "  bot          reconciled" in line).startswith("00:50:3")
+    assert next(line for line in second if "  bot          started" in line).startswith("01:0")
+
+
 # 5 The user stream is lost
 
 

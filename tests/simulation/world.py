@@ -147,6 +147,7 @@ class World:
             variants=self._variants, guards=GuardsTable() if self.day.guarded else NO_GUARDS,
             orders=self.day.orders, seed=self.day.seed, folder=self.folder,
         )  # fmt: skip
+        self.cover.nobody_there = False
         self.cover.excuse(now + START_MS)
         self._disturb(now + self._settled_ms)
         return self.process
@@ -156,10 +157,9 @@ class World:
         self.trace.note(now, "process", f"{process.life.number} {process.ended}")
         self.lived.deaths += process.ended == "died"
         self.lived.fired[f"process {process.ended}"] += 1
-        self.cover.excuse(now + HOUR_MS)  # nobody is there; the next start sets it anew
+        self.cover.nobody_there = True
         if process.failure is not None:
             self.fail("process_goes_on", _cause(process.failure))
-        self.cover.excused_until = now + HOUR_MS
 
     # -- watching
 

@@ -38,7 +38,7 @@ class Link:
 
     async def tick(self, world: World, frames: int, *, more: bool = False, done: bool = False) -> None:
         ledger: dict[str, Any] | None = None
-        if done or world.ledger.version != self._told:
+        if done or (world.ledger.version != self._told and not more):  # it may be ahead of frames that still wait
             self._told = world.ledger.version
             ledger = world.ledger.summary(digest=done or self._digest)
         message = {
@@ -76,6 +76,7 @@ class Conductor:
         self._random = random.Random(seed)
         self._link: Link | None = None
         self._wake_at: int | None = None
+        self._handled: int | None = None  # frames, by the last answer at a pace; who only listens gives none
         self._woken = anyio.Event()
         self._anchor = (world.now, time.monotonic())
 
@@ -143,9 +144,10 @@ class Conductor:
             self._world.advance(min(self._world.now + round(missed), self._world.market.end))
 
     async def _listen(self, link: Link) -> None:
-        await link.tick(self._world, self._hub.written, done=self._world.ended)
+        self._handled = None
+        await link.tick(self._world, self._hub.written)
         while (answer := await link.answer()) is not None:
-            self._wake_at = answer.wake_at
+            self._wake_at, self._handled = answer.wake_at, answer.frames
             self._woken.set()
 
     def catch_up(self) -> None:
@@ -162,7 +164,7 @@ class Conductor:
         while not done:
             due = self._world.next_moment(self._wake_at)
             self._woken = anyio.Event()
-            with anyio.move_on_after(min(HEARTBEAT_SECONDS, self._seconds_until(due))):
+            with anyio.move_on_after(HEARTBEAT_SECONDS if self._world.ended else self._seconds_until(due)):
                 await self._woken.wait()
             reached = self._paced_now()
             if reached >= due:
@@ -170,14 +172,20 @@ class Conductor:
             else:
                 self._world.advance(reached)
                 self._world.publish_marks()
-            done = self._world.ended
             await self._hub.flush()
-            await self._tell()
+            done = self._world.ended and self._agreed
+            await self._tell(done=done)
 
-    async def _tell(self) -> None:
+    @property
+    def _agreed(self) -> bool:
+        """Whether the bot, where there is one, has handled every frame: only then its ledger must be ours."""
+        return self._link is None or self._handled is None or self._handled == self._hub.frames == self._hub.written
+
+    async def _tell(self, *, done: bool) -> None:
         if self._link is not None:
+            behind = self._hub.frames > self._hub.written
             try:
-                await self._link.tick(self._world, self._hub.written, done=self._world.ended)
+                await self._link.tick(self._world, self._hub.written, more=behind, done=done)
             except ClientConnectionResetError:
                 self._link = None
 
@@ -190,4 +198,5 @@ class Conductor:
     def _seconds_until(self, moment: int) -> float:
         assert self._pace is not None
         began, real = self._anchor
-        return max(0.0, real + (moment - began) / SECOND_MS / self._pace - time.monotonic())
+        seconds = real + (moment - began) / SECOND_MS / self._pace - time.monotonic()
+        return min(HEARTBEAT_SECONDS, max(0.0, seconds))

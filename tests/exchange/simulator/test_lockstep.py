@@ -286,3 +286,24 @@ async def test_at_a_pace_the_market_plays_by_itself_and_tells_who_listens(runnin
                 break
         assert times == sorted(times)
         assert times[-1] == exchange.addresses.end
+
+
+async def test_at_a_pace_the_last_word_waits_until_the_bot_has_handled_every_frame(
+    running: Any, following: Any
+) -> None:
+    async with running(pace=2_000_000.0) as exchange, following(exchange) as follower:
+        tick = await follower.tick()
+        follower.frames = -7  # as if some of them were still on their way
+        while tick["now"] < exchange.addresses.end:
+            await follower.digested(tick)
+            tick = await follower.tick()
+        for _ in range(3):
+            await follower.digested(tick)
+            tick = await follower.tick()
+            assert not tick["done"]
+        follower.frames = tick["frames"]
+        await follower.digested(tick)
+        with anyio.fail_after(5):
+            while not (tick := await follower.tick())["done"]:
+                await follower.digested(tick)
+        assert tick["ledger"] is not None

@@ -87,7 +87,7 @@ lint: $(VENV)/.tested
 
 test: lint
 	@echo '== tests'
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 SEEDS ?= 1000
 

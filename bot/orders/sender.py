@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Sequence
+from decimal import Decimal
 
 from bot.clock import SECOND_MS, Clock
 from bot.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
@@ -11,12 +12,13 @@ from bot.orders.book import PositionBook
 from bot.orders.news import News
 from bot.orders.reconcile import Reconciler
 from bot.orders.states import LIVE, OrderEvent
-from bot.venue import Book, OrderReport, OrderRow, OrderState
+from bot.venue import Book, OrderReport, OrderRow, OrderState, VenueStatus
 
 SOON_MS = (200, 500, SECOND_MS)  # between the questions for an order that the venue does not show
 STUCK_MS = 4 * SECOND_MS  # a trigger that has made no order by then will make none
 RECHECK_MS = 5 * SECOND_MS
 DUPLICATE_CLIENT_ID = -4116
+RESTING = frozenset({VenueStatus.NEW, VenueStatus.PARTIALLY_FILLED})
 # keys of the recheck times, no client ids
 RECONCILE, COVER, FUNDING, FILLS = "reconcile", "cover", "funding", "fills"
 CHECK, WATCH, FLATTEN, DEAD_MAN = "check", "watch", "flatten", "dead_man"
@@ -48,6 +50,7 @@ class Sender:
         self._clock = clock
         self._news = news
         self._unseen: dict[str, int] = {}  # by client id: how often in a row the venue did not know an order
+        self._ended: dict[str, Decimal] = {}  # by client id: what the venue executed of orders that are gone there
         self.recheck_at: dict[str, int] = {}  # by client id or key: when to ask again
 
     def recheck(self, key: str, after_ms: int) -> None:
@@ -64,6 +67,7 @@ class Sender:
         for client_id in [key for key in self.recheck_at if key not in live and key not in KEYS]:
             del self.recheck_at[client_id]
             self._unseen.pop(client_id, None)
+            self._ended.pop(client_id, None)
         if self._book.owed_symbols():
             self.recheck_at.setdefault(FILLS, self._clock.now() + SECOND_MS)
         for client_id, state in live.items():
@@ -100,6 +104,8 @@ class Sender:
     async def cancel(self, row: OrderRow) -> None:
         if row.state is OrderState.TRIGGERED:
             return  # its child is executing; the closed position's reduce-only rule holds it
+        if self._ended.get(row.client_id, row.filled) > row.filled:
+            return  # it is gone; its executions are on their way, and asking again would only keep them waiting
         book = row.request.kind.book
         try:
             report = await self._port.cancel(row.request.symbol, row.client_id, book)
@@ -142,6 +148,8 @@ class Sender:
         """Whether executions are missing; a trigger that made no child order is held for refused in the end."""
         if any(report.filled > row.filled for report in reports):
             self.recheck(row.client_id, RECHECK_MS)
+            if all(report.status not in RESTING for report in reports):
+                self._ended[row.client_id] = max(report.filled for report in reports)
             return True
         stuck = self._clock.now() - row.updated_at >= STUCK_MS
         if stuck and row.state is OrderState.TRIGGERED and not any(r.book is Book.REGULAR for r in reports):

@@ -23,6 +23,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many days (100)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (0)")
+    parser.add_argument("--only", type=int, nargs="+", metavar="SEED", help="these seeds instead")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--trace", action="store_true", help="print all that happens on it")
@@ -48,14 +49,15 @@ def _one(seed: int, *, trace: bool) -> int:
 
 def _many(options: argparse.Namespace) -> int:
     tally, terminal = Tally(), sys.stderr.isatty()
-    for lived in live_all(range(options.first, options.first + options.seeds), options.jobs):
+    seeds = options.only or range(options.first, options.first + options.seeds)
+    for lived in live_all(seeds, options.jobs):
         tally.add(lived)
         if lived.broken:
             print(words(lived), flush=True)
         if terminal or tally.days % 50 == 0:
-            print(tally.progress(options.seeds), end="\r" if terminal else "\n", file=sys.stderr, flush=True)
+            print(tally.progress(len(seeds)), end="\r" if terminal else "\n", file=sys.stderr, flush=True)
     print(tally.table())
-    print(tally.progress(options.seeds), f"on {options.jobs} processes")
+    print(tally.progress(len(seeds)), f"on {options.jobs} processes")
     missing = tally.never_fired() if tally.days >= ENOUGH_DAYS else []
     if missing:
         print(f"never struck: {', '.join(missing)}")

@@ -1,20 +1,18 @@
-"""Days from seeds: those that ever failed, and new ones with each commit."""
+"""Days from seeds, new ones with each commit."""
 
 import os
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import pytest
 
+from tests.simulation.apart import CHECKOUT, live_out_of_process
 from tests.simulation.day import day
 from tests.simulation.world import live
 
-HERE = Path(__file__).parent
-CHECKOUT = HERE.parent.parent
 FRESH = int(os.environ.get("SEEDS", "24"))
-PER_RUN = 6
+PER_RUN = 8  # a process takes seconds to start
 
 
 def commit() -> str:
@@ -25,23 +23,6 @@ def commit() -> str:
 
 def first_fresh() -> int:
     return 10_000 + zlib.crc32(commit().encode()) % 1_000_000
-
-
-def known() -> list[int]:
-    lines = (HERE / "failed_seeds.txt").read_text(encoding="utf-8").splitlines()
-    return [int(line.split()[0]) for line in lines if line and not line.startswith("#")]
-
-
-def live_out_of_process(*options: str) -> None:
-    """A process of its own: its order of sets is fixed, so that whatever fails here fails again when it is replayed."""
-    command = [sys.executable, "-m", "tests.simulation", "--jobs", "1", *options]
-    lived = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=280, check=False)
-    assert lived.returncode == 0, lived.stdout + lived.stderr
-
-
-@pytest.mark.parametrize("seed", known())
-def test_a_day_that_once_failed_holds(seed: int) -> None:
-    live_out_of_process("--seeds", "1", "--first", str(seed))
 
 
 @pytest.mark.parametrize("first", range(first_fresh(), first_fresh() + FRESH, PER_RUN))

@@ -57,6 +57,7 @@ class Checks:
 
     async def on_stream_up(self) -> None:
         self._stream_up = True
+        self._failures = 0
         await self.reconcile()
 
     def on_stream_lost(self, reason: str) -> None:
@@ -140,7 +141,8 @@ class Checks:
         if not self._gate.holds("not_reconciled"):  # what breaks off the next try is no news
             self._gate.hold("not_reconciled", error)
         self._gate.lift("reconciling")
-        self._sender.recheck(RECONCILE, min(SECOND_MS << self._failures, FAILING_MS))
+        longest = FAILING_MS if self._stream_up else BLIND_MS
+        self._sender.recheck_within(RECONCILE, min(SECOND_MS << self._failures, longest))
         self._failures = min(self._failures + 1, 6)
 
     async def _take_up(self, findings: Findings) -> None:
@@ -171,7 +173,7 @@ class Checks:
         self._gate.hold("venue_disagrees", words)
         lasts = now - since
         pause = max(MINUTE_MS, min(lasts, SELDOM_MS))  # doubling; an execution is looked into at once
-        self._sender.recheck(RECONCILE, pause if lasts >= STAYS_MS else min(pause, STAYS_MS - lasts))
+        self._sender.recheck_within(RECONCILE, pause if lasts >= STAYS_MS else min(pause, STAYS_MS - lasts))
         if lasts >= STAYS_MS:
             await self._gate.order(
                 StandingOrder(state=TradingState.REDUCING, reason="disagreement_stayed", by=DESK, detail=words)

@@ -268,24 +268,29 @@ class Reconciler:
         if unattributed:
             for row in [r for r in self._book.orders.values() if r.request.symbol == symbol]:
                 await self.look_up(row)
-            for venue_id in sorted(unattributed - self._venue_ids.keys())[-MOST_NAMED:]:
-                await self._ask_for_name(symbol, venue_id)
+            await self._ask_for_names(symbol, sorted(unattributed - self._venue_ids.keys())[-MOST_NAMED:])
         return [
             msgspec.structs.replace(fill, client_id=fill.client_id or self._venue_ids.get(fill.venue_id, ""))
             for fill in missing
         ]
 
-    async def _ask_for_name(self, symbol: str, venue_id: int) -> None:
-        """Whose an order is that none of our rows knows: what the venue itself closes has names of its own."""
-        try:
-            report = await self._port.find_by_id(symbol, venue_id)
-        except (VenueUnavailable, VenueRejected):
-            if venue_id in self._nameless:
-                return  # an order that we cannot read must not keep its execution from being booked
-            self._nameless.add(venue_id)
-            raise
-        if report is not None:
-            self._venue_ids[venue_id] = report.client_id
+    async def _ask_for_names(self, symbol: str, venue_ids: Sequence[int]) -> None:
+        """Whose orders are those that none of our rows knows: what the venue itself closes has names of its own.
+
+        What cannot be read breaks off one comparison and no second one: our own executions wait to be booked.
+        """
+        failure: VenueUnavailable | VenueRejected | None = None
+        for venue_id in venue_ids:
+            try:
+                report = await self._port.find_by_id(symbol, venue_id)
+            except (VenueUnavailable, VenueRejected) as error:
+                failure = failure if venue_id in self._nameless else error
+                self._nameless.add(venue_id)
+                continue
+            if report is not None:
+                self._venue_ids[venue_id] = report.client_id
+        if failure is not None:
+            raise failure
 
     async def _mark_synced(self) -> None:
         """What the stream told and no answer has brought yet may still have a hole before it."""

@@ -105,6 +105,7 @@ class Sender:
         if row.state is OrderState.TRIGGERED:
             return  # its child is executing; the closed position's reduce-only rule holds it
         if self._ended.get(row.client_id, row.filled) > row.filled:
+            self.recheck_at.setdefault(row.client_id, self._clock.now() + RECHECK_MS)
             return  # it is gone; its executions are on their way, and asking again would only keep them waiting
         book = row.request.kind.book
         try:

@@ -56,8 +56,9 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
         yield repr([one for one in code.co_consts if not isinstance(one, CodeType)])
         for name in code.co_names:
             value = function.__globals__.get(name)
+            yield name
             if not isinstance(value, Dispatcher):
-                yield f"{name} {_said(value)}"
+                yield _said(value)
             elif value.py_func not in seen:
                 yield from _parts(value.py_func, seen)
 

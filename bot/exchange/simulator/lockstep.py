@@ -13,6 +13,7 @@ from bot.exchange.simulator.sockets import Hub, encoder
 from bot.exchange.simulator.world import World
 
 HEARTBEAT_SECONDS = 1.0
+AGREEMENT_SECONDS = 10.0  # real time that the last word waits for who does not handle all frames
 
 
 class Hello(msgspec.Struct, tag="hello", tag_field="type"):
@@ -78,6 +79,7 @@ class Conductor:
         self._wake_at: int | None = None
         self._handled: int | None = None  # frames, by the last answer at a pace; who only listens gives none
         self._woken = anyio.Event()
+        self._played = False  # at a pace, to its end
         self._anchor = (world.now, time.monotonic())
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -145,7 +147,7 @@ class Conductor:
 
     async def _listen(self, link: Link) -> None:
         self._handled = None
-        await link.tick(self._world, self._hub.written)
+        await link.tick(self._world, self._hub.written, done=self._played)
         while (answer := await link.answer()) is not None:
             self._wake_at, self._handled = answer.wake_at, answer.frames
             self._woken.set()
@@ -160,11 +162,10 @@ class Conductor:
         if self._pace is None:
             return
         self._anchor = (self._world.now, time.monotonic())
-        done = False
-        while not done:
+        while not self._played:
             due = self._world.next_moment(self._wake_at)
             self._woken = anyio.Event()
-            with anyio.move_on_after(HEARTBEAT_SECONDS if self._world.ended else self._seconds_until(due)):
+            with anyio.move_on_after(self._seconds_until(due)):
                 await self._woken.wait()
             reached = self._paced_now()
             if reached >= due:
@@ -173,15 +174,29 @@ class Conductor:
                 self._world.advance(reached)
                 self._world.publish_marks()
             await self._hub.flush()
-            done = self._world.ended and self._agreed
-            await self._tell(done=done)
+            if self._world.ended:
+                await self._agree_in_the_end()
+            else:
+                await self._tell()
+        await self._tell(done=True)
+
+    async def _agree_in_the_end(self) -> None:
+        """Only once the bot has handled every frame its ledger must be ours; it is not waited for without limit."""
+        with anyio.move_on_after(AGREEMENT_SECONDS):
+            while not self._agreed:
+                self._woken = anyio.Event()
+                await self._tell()
+                with anyio.move_on_after(HEARTBEAT_SECONDS):
+                    await self._woken.wait()
+                await self._hub.flush()
+        self._played = True
 
     @property
     def _agreed(self) -> bool:
-        """Whether the bot, where there is one, has handled every frame: only then its ledger must be ours."""
+        """Whether the bot, where there is one that answers, has handled every frame."""
         return self._link is None or self._handled is None or self._handled == self._hub.frames == self._hub.written
 
-    async def _tell(self, *, done: bool) -> None:
+    async def _tell(self, *, done: bool = False) -> None:
         if self._link is not None:
             behind = self._hub.frames > self._hub.written
             try:

@@ -18,6 +18,7 @@ BLIND_MS = 15 * SECOND_MS  # between two looks at the account while the user str
 STAYS_MS = 10 * MINUTE_MS  # a disagreement that lasts this long waits for a person
 SELDOM_MS = 5 * MINUTE_MS  # between two looks at a disagreement that stays
 FAILING_MS = MINUTE_MS  # between two looks at an account that cannot be read for long
+HELD_MS = 5 * SECOND_MS  # the same while something is held, or nobody tells what happens
 SEEN_BY_NOW_MS = 5 * SECOND_MS  # a stop that the venue has confirmed this long ago is visible
 MANY_MS = 15 * SECOND_MS  # between two looks at all open orders, which weigh 80
 FEW = 4  # stops that are asked for one by one, which weighs less than all open orders
@@ -72,8 +73,7 @@ class Checks:
         try:
             findings = await self._reconciler.run(self._intake.on_fills, self._intake.on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
-            self._not_reconciled(str(error))
-            await self._tending.keep()
+            await self._broken_off(error)
             return
         except OperatorError as error:
             if self._gate.holds("starting"):
@@ -98,8 +98,7 @@ class Checks:
         try:
             findings = await self._reconciler.check(self._intake.on_fills, self._intake.on_funding)
         except (VenueUnavailable, OutcomeUnknown, VenueRejected, DatabaseAway) as error:
-            self._not_reconciled(str(error))
-            await self._tending.keep()
+            await self._broken_off(error)
             return
         if self._intake.booked > booked:
             self._news.tell("unheard_executions", Severity.WARNING, executions=self._intake.booked - booked)
@@ -137,11 +136,20 @@ class Checks:
         self._not_reconciled(words)
         self._sender.recheck(RECONCILE, MINUTE_MS)
 
+    async def _broken_off(self, error: Exception) -> None:
+        """What was settled before the error is kept and, where the database can say so first, acted on."""
+        self._not_reconciled(str(error))
+        if isinstance(error, DatabaseAway):
+            await self._tending.keep()
+        else:
+            await self._tending.tend(list(self._book.positions.values()))
+
     def _not_reconciled(self, error: str) -> None:
         if not self._gate.holds("not_reconciled"):  # what breaks off the next try is no news
             self._gate.hold("not_reconciled", error)
         self._gate.lift("reconciling")
-        longest = FAILING_MS if self._stream_up else BLIND_MS
+        held = any(self._book.open_positions())
+        longest = FAILING_MS if self._stream_up and not held else HELD_MS
         self._sender.recheck_within(RECONCILE, min(SECOND_MS << self._failures, longest))
         self._failures = min(self._failures + 1, 6)
 

@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from bot.clock import DAY_MS, SECOND_MS, Clock
-from bot.errors import OperatorError, VenueRejected, VenueUnavailable
+from bot.errors import OperatorError, VenueError, VenueRejected, VenueUnavailable
 from bot.exchange.insistence import Insistence
 from bot.exchange.port import TradingPort
 from bot.orders.book import PositionBook
@@ -210,10 +210,12 @@ class Reconciler:
             await self.recall(client_id)
         self._report_foreign(on_venue.values(), findings)
         rows = [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]
-        await self._settle(rows, on_venue)
+        unanswered = await self._settle(rows, on_venue)
         findings.orphans = [row for row in rows if row.client_id in on_venue and row.state not in LIVE]
         for symbol in symbols:
             await book_fills(await self.missing_fills(symbol))
+        if unanswered is not None:
+            raise unanswered
         await book_funding()
         await self._mark_synced()
         findings.differences = await self._compare(book_fills)
@@ -234,7 +236,7 @@ class Reconciler:
     async def look_up(self, row: OrderRow) -> list[OrderReport]:
         """What the venue says of one of our orders, in both books where it may be in both."""
         book = row.request.kind.book
-        first = await self._port.find(row.request.symbol, row.client_id, book)
+        first = await self._read(lambda: self._port.find(row.request.symbol, row.client_id, book))
         reports = [] if first is None else [first]
         triggered = {VenueStatus.TRIGGERING, VenueStatus.TRIGGERED, VenueStatus.FINISHED}
         if book is Book.ALGO and first is not None and first.status in triggered:
@@ -311,21 +313,33 @@ class Reconciler:
         self._seen_income = {key: at for key, at in self._seen_income.items() if at >= self._funding_since}
         return missing
 
-    async def _settle(self, rows: Sequence[OrderRow], on_venue: Mapping[str, OrderReport]) -> None:
-        """Move each order by the venue's word; what it does not know is missing, once lag is ruled out."""
+    async def _settle(self, rows: Sequence[OrderRow], on_venue: Mapping[str, OrderReport]) -> VenueError | None:
+        """Move each order by the venue's word; what it does not know is missing, once lag is ruled out.
+
+        An order that cannot be asked for keeps its state, and the others do not wait for it; its error is returned.
+        """
         unknown = []
+        unanswered: VenueError | None = None
         for row in rows:
             report = on_venue.get(row.client_id)
             if report is not None and row.state is not OrderState.TRIGGERED:
                 self._book.apply_report(report)
-            elif not await self._found(row):
-                unknown.append(row)
+                continue
+            try:
+                if not await self._found(row):
+                    unknown.append(row)
+            except (VenueUnavailable, VenueRejected) as error:
+                unanswered = error
         if unknown:
             await anyio.sleep(LAG_SECONDS)
         for row in unknown:
             young = row.state is OrderState.WORKING and self._clock.now() - row.updated_at < UNSEEN_MS
-            if not await self._found(row) and row.state in LIVE and not young:
-                self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+            try:
+                if not await self._found(row) and row.state in LIVE and not young:
+                    self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+            except (VenueUnavailable, VenueRejected) as error:
+                unanswered = error
+        return unanswered
 
     async def _found(self, row: OrderRow) -> bool:
         reports = await self.look_up(row)

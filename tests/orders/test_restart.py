@@ -11,7 +11,7 @@ from bot.errors import OperatorError, VenueUnavailable
 from bot.exchange.insistence import PATIENCE_SECONDS
 from bot.messages import ExitIntent, PositionStatus
 from bot.orders.states import LIVE
-from tests.orders.world import World
+from tests.orders.world import World, agrees
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +132,20 @@ async def test_a_trade_that_an_old_answer_does_not_have_yet_makes_no_stranger() 
     world.port.old_answers = 2
     async with world.trading() as desk:
         assert desk.book.net("BTCUSDT") == world.net() == Decimal("0.010")
+
+
+async def test_an_order_that_cannot_be_asked_for_keeps_no_position_from_its_stop() -> None:
+    world = World()
+    async with world.trading():
+        await world.enter(limit=None)
+        await world.quiet()
+        assert world.live() == ["s0", "t0"]
+    for end in ("s0", "t0"):
+        world.engine.cancel_algo(client_id=f"tsb-sig1-{end}")
+    world.port.unaskable = {"t0"}
+    async with world.trading() as desk:
+        assert [quantity for quantity, _ in world.stops()] == [world.net()] != [0]
+        assert "not_reconciled" in world.events()
+        world.port.unaskable.clear()
+        await world.wait(8)
+        assert agrees(world, desk)

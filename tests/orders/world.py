@@ -61,6 +61,7 @@ class FaultyTrading(PaperTrading):
         self.down_after = ""  # from this order on
         self.orders_down = False  # reads are
         self.blind_to: set[str] = set()  # orders that a query does not see yet
+        self.unaskable: set[str] = set()  # orders that no query is answered about
         self.cancels = 0
         self.sent: list[str] = []
         self.asked: list[str] = []  # the account's calls
@@ -102,6 +103,8 @@ class FaultyTrading(PaperTrading):
 
     async def find(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
         self._reach("find")
+        if client_id.rsplit("-", 1)[1] in self.unaskable:
+            raise VenueUnavailable("refused by the test")
         if client_id.rsplit("-", 1)[1] in self.blind_to:
             return None
         return await super().find(symbol, client_id, book)

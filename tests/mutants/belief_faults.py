@@ -82,8 +82,8 @@ BELIEF = (
         name="no-reconciliation",
         fault="nothing is asked for when the user stream is back",
         path="bot/orders/checks.py",
-        old="        self._stream_up = True\n        await self.reconcile()",
-        new='        self._stream_up = True\n        self._gate.lift("starting", "user_stream_lost", "reconciling")',
+        old="        self._failures = 0\n        await self.reconcile()",
+        new='        self._failures = 0\n        self._gate.lift("starting", "user_stream_lost", "reconciling")',
         caught_by=("tests/orders/test_desk.py::test_after_a_restart_the_book_is_what_it_would_have_been",),
     ),
     Mutant(

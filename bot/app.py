@@ -144,8 +144,7 @@ class Session:
         self._desk = self._make_desk(venue, instruments)
         await group.start(self._desk.run)
         if venue.replay is None:  # what is held is looked after while the rest gets ready, and people are heard
-            group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
-            group.start_soon(self._follow_account, venue)
+            self._follow(group, venue)
         self._show(BalanceChanged(at=venue.clock.now(), wallet=self._desk.ledger.wallet))
         await group.start(self._make_account(venue, self._desk).run)
         await group.start(Guard(streams.guard, streams.desk.send_nowait, venue.clock).run)
@@ -156,11 +155,14 @@ class Session:
         await group.start(self._make_feed(venue).run)
         self.dispatch.event(self._started(venue))
         if venue.replay is not None:  # nothing happens meanwhile, and what comes first must be the same each time
-            group.start_soon(self._follow_account, venue)
-            group.start_soon(self._parts.words.follow, streams.desk.send_nowait)
-        if venue.replay is None:  # a replay's instruments are the same to its end
+            self._follow(group, venue)
+        else:  # a replay's instruments are the same to its end
             group.start_soon(self._make_listing(venue, instruments).run)
             group.start_soon(self._make_canary(venue).run)
+
+    def _follow(self, group: TaskGroup, venue: Venue) -> None:
+        group.start_soon(self._parts.words.follow, self.streams.desk.send_nowait)
+        group.start_soon(self._follow_account, venue)
 
     async def _flatten(self) -> None:
         self.flattened = True

@@ -210,12 +210,12 @@ class Reconciler:
             await self.recall(client_id)
         self._report_foreign(on_venue.values(), findings)
         rows = [r for r in self._book.orders.values() if r.state in LIVE or r.client_id in on_venue]
-        unanswered = await self._settle(rows, on_venue)
+        failures = await self._settle(rows, on_venue)
         findings.orphans = [row for row in rows if row.client_id in on_venue and row.state not in LIVE]
         for symbol in symbols:
             await book_fills(await self.missing_fills(symbol))
-        if unanswered is not None:
-            raise unanswered
+        if failures:
+            raise failures[-1]
         await book_funding()
         await self._mark_synced()
         findings.differences = await self._compare(book_fills)
@@ -313,39 +313,37 @@ class Reconciler:
         self._seen_income = {key: at for key, at in self._seen_income.items() if at >= self._funding_since}
         return missing
 
-    async def _settle(self, rows: Sequence[OrderRow], on_venue: Mapping[str, OrderReport]) -> VenueError | None:
+    async def _settle(self, rows: Sequence[OrderRow], on_venue: Mapping[str, OrderReport]) -> list[VenueError]:
         """Move each order by the venue's word; what it does not know is missing, once lag is ruled out.
 
-        An order that cannot be asked for keeps its state, and the others do not wait for it; its error is returned.
+        An order that cannot be asked for keeps its state, and the others do not wait for it; the errors are returned.
         """
-        unknown = []
-        unanswered: VenueError | None = None
+        unknown: list[OrderRow] = []
+        failures: list[VenueError] = []
         for row in rows:
             report = on_venue.get(row.client_id)
             if report is not None and row.state is not OrderState.TRIGGERED:
                 self._book.apply_report(report)
-                continue
-            try:
-                if not await self._found(row):
-                    unknown.append(row)
-            except (VenueUnavailable, VenueRejected) as error:
-                unanswered = error
+            elif await self._is_unknown(row, failures):
+                unknown.append(row)
         if unknown:
             await anyio.sleep(LAG_SECONDS)
         for row in unknown:
             young = row.state is OrderState.WORKING and self._clock.now() - row.updated_at < UNSEEN_MS
-            try:
-                if not await self._found(row) and row.state in LIVE and not young:
-                    self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
-            except (VenueUnavailable, VenueRejected) as error:
-                unanswered = error
-        return unanswered
+            if await self._is_unknown(row, failures) and row.state in LIVE and not young:
+                self._book.apply_event(row, OrderEvent.MISSING, row.updated_at, "the venue does not know it")
+        return failures
 
-    async def _found(self, row: OrderRow) -> bool:
-        reports = await self.look_up(row)
+    async def _is_unknown(self, row: OrderRow, failures: list[VenueError]) -> bool:
+        """Whether the venue answered, and knows no such order."""
+        try:
+            reports = await self.look_up(row)
+        except (VenueUnavailable, VenueRejected) as error:
+            failures.append(error)
+            return False
         for report in reports:
             self._book.apply_report(report)
-        return bool(reports)
+        return not reports
 
     def _report_foreign(self, reports: Iterable[OrderReport], findings: Findings) -> None:
         """Those that look ours and are in no row are strays."""

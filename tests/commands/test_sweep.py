@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.made_market import hours_of, write_bars
 from bot.__main__ import main
 from bot.clock import HOUR_MS
-from bot.history.bars import SCHEMA, BarFiles
+from bot.history.bars import BarFiles
 from bot.history.forecasts import StoreManifest, make_store, window_crc32
 from bot.messages import Bars
 from tests.history.made import START, bars
@@ -57,23 +58,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = make_store(root / "forecasts", manifest)
     for seed, symbol in enumerate(("AAAUSDT", "BBBUSDT")):
         fine = bars(HOURS * 12, HOUR_MS // 12, symbol, seed)
-        hours = hourly(fine)
+        hours = hours_of(fine)
         for some in (fine, hours):
-            files.add(symbol, some.interval_ms, pl.DataFrame({name: getattr(some, name) for name in SCHEMA}))
+            write_bars(files, some)
         store.add(symbol, forecasts(hours, store.schema, seed))
     (root / "variant.toml").write_text(
         '[variant]\nname = "V"\ntier = "t1"\nsymbols = ["AAAUSDT", "BBBUSDT", "CCCUSDT"]\nfilters = ["rsi"]\n'
     )
     (root / "grid.toml").write_text(GRID)
     return root
-
-
-def hourly(fine: Bars) -> Bars:
-    rows = {name: getattr(fine, name).reshape(-1, 12) for name in SCHEMA}
-    return Bars(
-        fine.symbol, HOUR_MS, rows["open_time"][:, 0], rows["open"][:, 0], rows["high"].max(axis=1),
-        rows["low"].min(axis=1), rows["close"][:, -1], rows["volume"].sum(axis=1),
-    )  # fmt: skip
 
 
 def forecasts(hours: Bars, schema: Any, seed: int) -> pl.DataFrame:

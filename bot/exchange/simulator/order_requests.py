@@ -1,10 +1,9 @@
 """What a request asks of the order books: its parameters as the engine's orders and amendments."""
 
+from bot.clock import SECOND_MS
 from bot.exchange.matching.records import Amendment, NewAlgo, NewOrder, Rejection
 from bot.exchange.simulator.rest import Call, malformed
 from bot.exchange.simulator.world import World
-
-SECOND_MS = 1000
 
 
 def new_order(world: World, call: Call) -> NewOrder:

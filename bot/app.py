@@ -64,7 +64,7 @@ from bot.venue import Instrument, InstrumentsChanged
 from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
-FLATTEN_SECONDS = 60
+FLATTEN_SECONDS = 60  # waited in real time: at a pace the market's minute is over in a tenth of a second
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 
 

@@ -116,11 +116,11 @@ class StandingReleased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flatten(msgspec.Struct, frozen=True, kw_only=True):
-    """Cancel every entry and close every position at market. `done` is set when flat, or when the time is over."""
+    """Cancel every entry and close every position at market. `done` is set when flat, or refused."""
 
     by: str
     reason: str = "flatten"  # becomes the exit reason of what is closed
-    within_ms: int = 60_000
+    within_ms: int = 60_000  # then what is left is told; the desk goes on trying
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
 
 

@@ -276,15 +276,15 @@ class Desk:
             elif self._cover.withdraw(position):
                 await self._tending.tend([position])
         if not any(self.book.open_positions()):
-            self._end_flatten(self._flatten)
+            self._news.tell("flat", Severity.INFO)
+            self._flatten.done.set()
+            self._flatten = None
+            self._sender.recheck_at.pop(FLATTEN, None)
+            self._gate.lift("flattening")
 
-    def _end_flatten(self, flatten: Flatten) -> None:
+    def _tell_not_flat(self) -> None:
         left = [f"{p.symbol} {p.side} {p.open_quantity}" for p in self.book.open_positions()]
-        self._news.tell("not_flat" if left else "flat", Severity.ERROR if left else Severity.INFO, left=left)
-        self._flatten = None
-        self._sender.recheck_at.pop(FLATTEN, None)
-        self._gate.lift("flattening")
-        flatten.done.set()
+        self._news.tell("not_flat", Severity.ERROR, left=left)
 
     # -- time
 
@@ -324,8 +324,7 @@ class Desk:
         elif key == WATCH:
             await self._checks.watch()
         elif key == FLATTEN:
-            if self._flatten is not None:
-                self._end_flatten(self._flatten)
+            self._tell_not_flat()
         elif key == COVER:
             now = self._clock.now()
             await self._tending.tend([p for p in self.book.open_positions() if self._cover.lacking(p, now)])

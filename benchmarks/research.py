@@ -9,10 +9,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from benchmarks.beside import FREQTRADE, NAUTILUS, VECTORBT, Beside, Rival, measure
 from benchmarks.children import Finished, run_bot
 from benchmarks.common_rule import BOUNDS, STOPS, TARGETS, joined, plain_loop, rules_of, sweep, work_of
 from benchmarks.made_market import FIVE_MS, five_minutes, write_bars, write_book
-from benchmarks.report import Report, Row, Table, describe_machine, show, utc_now, write
+from benchmarks.report import Report, Row, describe_machine, show, utc_now, write
 from bot.clock import MINUTE_MS, Stopwatch
 from bot.commands.backtest import GUARDS_OFF, PATHS
 from bot.config import CostsTable, money
@@ -33,22 +34,6 @@ SIGNALS = 20_000
 BOOK_DAYS = 365
 ROUNDS = 3
 
-# Measured on 2 shared cores of an AMD EPYC in November 2026: the same rule over 1,000,000 recorded five-minute bars,
-# with each package's fastest settings that keep the rule. Not measured in this run.
-FREQTRADE_S = 28.8  # freqtrade 2026.9, `freqtrade backtesting`, the whole process
-NAUTILUS_S = 25.0  # nautilus_trader 1.221, `engine.run()` alone
-VECTORBT_500_S = 81.9  # vectorbt 1.2 on numba, 500 configurations in one process, compiled before
-PUBLISHED = Table(
-    title="What the quotients are taken of: measured elsewhere, not in this run",
-    columns=("package", "seconds", "what"),
-    rows=(
-        ("freqtrade 2026.9", FREQTRADE_S, "the rule once, whole process, 7,494 trades"),
-        ("nautilus_trader 1.221", NAUTILUS_S, "the rule once, engine alone, 7,479 trades"),
-        ("vectorbt 1.2", VECTORBT_500_S, "500 configurations, one core, 4.5 GB"),
-        ("plain Python loop", 0.8, "the rule once, over its signals alone"),
-    ),
-    notes=("2 shared cores of an AMD EPYC, November 2026; another machine's quotients say little.",),
-)
 VARIANT = f"""[variant]
 name = "RULE"
 tier = "t1"
@@ -78,13 +63,17 @@ def main(
     book: Annotated[Path, typer.Option(help="The book's variants.")] = Path("deploy/variants"),
     book_days: Annotated[int, typer.Option(min=10, help="Days of the book's run.")] = BOOK_DAYS,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are told.")] = ROUNDS,
+    rivals: Annotated[
+        list[Path] | None, typer.Option(help="A Python that has freqtrade, NautilusTrader or vectorbt.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     market = [five_minutes(symbol, BARS, seed) for seed, symbol in enumerate(SYMBOLS)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*_sweeps(market, folder, rounds), *_common_sweep(market, rounds)]
-        rows += _exact(market, folder / "rule", rounds)
+        beside = measure(market, folder / "rivals", rivals or [])
+        rows = [*_sweeps(market, folder, rounds), *_common_sweep(market, beside, rounds)]
+        rows += _exact(market, beside, folder / "rule", rounds)
         rows += _book(book, folder / "book", book_days)
     report = Report(
         name="research",
@@ -92,7 +81,7 @@ def main(
         measured_at=utc_now(),
         machine=describe_machine(),
         rows=tuple(rows),
-        tables={"published": PUBLISHED},
+        tables={"rivals": beside.table()},
         notes=(
             f"Generated market: {len(SYMBOLS)} symbols, {BARS:,} five-minute bars each. Medians of {rounds} rounds, "
             "compiled before. A sweep's time is from its signals to its figures on disk.",
@@ -146,7 +135,7 @@ def _trailing(rules: Floats) -> Floats:
     return trailing
 
 
-def _common_sweep(market: Sequence[Bars], rounds: int) -> list[Row]:
+def _common_sweep(market: Sequence[Bars], beside: Beside, rounds: int) -> list[Row]:
     bounds = [float(bound) for bound in BOUNDS]
     figures = sweep(market, bounds, STOPS, TARGETS)
     at = (STOPS.index(2.0) * len(TARGETS) + TARGETS.index(3.0)) * len(BOUNDS) + bounds.index(29.0)
@@ -159,14 +148,12 @@ def _common_sweep(market: Sequence[Bars], rounds: int) -> list[Row]:
         taken.append(took.seconds)
     seconds = statistics.median(taken)
     return [
-        _row(
-            "common rule, 500 configurations: vectorbt ÷ ours", VECTORBT_500_S / seconds, "x", 50, 300, better="higher"
-        ),
+        _quotient("common rule, 500 configurations", "vectorbt", beside, VECTORBT, seconds, 50, 300),
         _row("common rule, 500 configurations", seconds, "s", better="lower"),
     ]
 
 
-def _exact(market: Sequence[Bars], folder: Path, rounds: int) -> list[Row]:
+def _exact(market: Sequence[Bars], beside: Beside, folder: Path, rounds: int) -> list[Row]:
     """The rule once through the exact backtest: as a whole process with its report, and the engine alone."""
     folder.mkdir()
     (folder / "rule.toml").write_text(VARIANT)
@@ -183,16 +170,9 @@ def _exact(market: Sequence[Bars], folder: Path, rounds: int) -> list[Row]:
     engine = statistics.median([_engine_seconds(folder, files) for _ in range(rounds + 1)][1:])
     bars_read = len(market) * BARS
     return [
-        _row(
-            "common rule, one exact backtest with report: freqtrade ÷ ours",
-            FREQTRADE_S / process,
-            "x",
-            8,
-            15,
-            better="higher",
-        ),
+        _quotient("common rule, one exact backtest with report", "freqtrade", beside, FREQTRADE, process, 8, 15),
         _row("common rule, one exact backtest with report", process, "s", better="lower"),
-        _row("common rule, engine alone: NautilusTrader ÷ ours", NAUTILUS_S / engine, "x", 20, 60, better="higher"),
+        _quotient("common rule, engine alone", "NautilusTrader", beside, NAUTILUS, engine, 20, 60),
         _row("exact engine", bars_read / engine, "bars/s", 500_000, 2_000_000, better="higher"),
     ]
 
@@ -232,6 +212,12 @@ def _book(variants: Path, folder: Path, days: int) -> list[Row]:
             "the same, peak memory", done.gigabytes, "GB", *((1.5, 0.8) if promised else (None, None)), better="lower"
         ),
     ]
+
+
+def _quotient(work: str, name: str, beside: Beside, rival: Rival, ours: float, required: float, aim: float) -> Row:
+    measured = "both in this run" if rival.package in beside.measured else "theirs as published"
+    figure = f"{work}: {name} ÷ ours, {measured}"
+    return _row(figure, beside.seconds(rival) / ours, "x", required, aim, better="higher")
 
 
 def _row(

@@ -65,8 +65,8 @@ DeskMessage = (
 class Desk:
     """Owns the book and the ledger. `publish` takes what others may want to know and never blocks.
 
-    `check_ms`: how often the venue's orders, positions and trades are held against the book while there is something to
-    lose, because a user stream may lose single frames or go deaf without a word. None where it cannot (a replay).
+    `check_ms`: how often the venue's orders, positions, trades and payments are held against the book, because a user
+    stream may lose single frames or go deaf without a word, also about what is not ours. None where it cannot (a replay).
     `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
     `arms`: a resting entry gets its stop before it is sent. `countdown_ms`: the venue cancels resting entries when it
     has not heard of us for so long; 0: it does not.
@@ -110,7 +110,6 @@ class Desk:
             book, self._reconciler, sender, self._tending, self._intake, strangers, gate, cover, news, clock
         )
         self._dead_man = DeadMan(port, book, sender, news, clock, countdown_ms)
-        self._unchecked = False  # something was open since the last check
         self._flatten: Flatten | None = None
 
     @property
@@ -290,9 +289,8 @@ class Desk:
 
     def _set_alarm(self) -> None:
         if self._check_ms is not None:
-            self._unchecked = self._unchecked or bool(self.book.positions)
-            if self._unchecked:
-                self._sender.recheck_within(CHECK, self._check_ms)
+            self._sender.recheck_within(CHECK, self._check_ms)
+            if self.book.positions:
                 self._sender.recheck_within(WATCH, self._watch_ms)
         recheck = self._sender.next_recheck()
         expiry = self.book.next_expiry(asked_again=self._sender.recheck_at)
@@ -319,7 +317,6 @@ class Desk:
             if self.book.owed_symbols():
                 self._sender.recheck(FILLS, RECHECK_MS)
         elif key == CHECK:
-            self._unchecked = False
             await self._checks.check()
         elif key == WATCH:
             await self._checks.watch()

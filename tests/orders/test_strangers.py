@@ -311,6 +311,20 @@ async def test_an_account_that_cannot_be_read_is_asked_less_and_less_and_entries
         assert agrees(world, desk)
 
 
+async def test_what_a_person_trades_and_pays_in_silence_is_known_within_a_check_while_nothing_of_ours_is_open() -> None:
+    world = World(check_ms=60_000)
+    async with world.trading() as desk:
+        await world.wait(300)
+        world.deaf = True
+        by_hand(world, "BUY", "0.5")
+        world.engine.pay_funding("BTCUSDT", D("0.0001"))
+        world.port.flush()
+        world.deaf = False
+        await world.wait(61)
+        assert desk._gate.holds("venue_disagrees")
+        assert desk.ledger.funding == sum(payment.amount for payment in await world.port.funding(0)) < 0
+
+
 async def test_settings_that_stay_changed_are_told_once() -> None:
     world = World()
     async with world.trading():

@@ -10,8 +10,8 @@ FUZZ ?= 2000
 FUZZ_SECONDS ?= 30
 DECODERS := market user rest symbols bot variant scenario manifest pointer
 ARGS ?=
-# WORKERS: how many tests run at once; auto: one on each core.
-WORKERS ?= auto
+# WORKERS: how many tests run at once; one more than there are cores, because many wait for processes of their own.
+WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,7 +38,7 @@ help: ## list what can be made
 	@echo 'make install  install only'
 	@echo 'make clean    remove $(VENV) and the caches of tools; var/ (the journal) stays'
 	@echo
-	@echo 'WORKERS=N         how many tests run at once (as many as there are cores)'
+	@echo 'WORKERS=N         how many tests run at once (one more than there are cores)'
 	@echo 'PYTHON=PATH       the Python to build on (3.11 or newer)'
 	@echo 'TORCH_INDEX=URL   where to take torch from; give the CPU index that pytorch.org names under "Get started",'
 	@echo '                  or pip takes its default build, which on Linux brings several GB of CUDA libraries'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ROUND_THE_CLOCK = ", ".join(str(minute) for minute in range(1, 60, 12))
+ROUND_THE_CLOCK = ", ".join(str(minute) for minute in range(1, 60, 20))
 
 TEMPLATE = """
 [variant]

@@ -181,7 +181,13 @@ def _events(board: Board, rows: int) -> RenderableType:
 
 
 def _detail(event: BotEvent) -> Text:
-    return Text(" ".join(f"{key}={value}" for key, value in event.detail.items()), style="dim")
+    return Text(" ".join(f"{key}={_value(key, value)}" for key, value in event.detail.items()), style="dim")
+
+
+def _value(key: str, value: object) -> str:
+    if isinstance(value, int) and key.endswith("_at"):
+        return moment(value).replace(" ", "T")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _table(*names: str) -> Table:

@@ -378,11 +378,11 @@ class Exchange:
         self.instruments[symbol] = msgspec.structs.replace(self.instruments[symbol], **changes)
 
     def by_hand(self, symbol: str, quantity: Decimal, *, far: bool = False) -> None:
-        """Somebody trades on the account, or leaves a limit far from the market."""
+        """Somebody trades on the account, or leaves a limit that the wildest day does not come to."""
         last = self.engine.last_price(symbol)
         assert last is not None
         tick, buy = self.tape.instruments[symbol].tick_size, quantity > 0
-        price = (last * (Decimal("0.8") if buy else Decimal("1.2"))) // tick * tick if far else None
+        price = (last * (Decimal("0.5") if buy else Decimal(2))) // tick * tick if far else None
         try:
             self.engine.place(
                 NewOrder(

@@ -9,7 +9,7 @@ from bot.orders.gate import DESK, Gate
 from bot.orders.intake import Intake
 from bot.orders.news import News
 from bot.orders.reconcile import Findings, Reconciler
-from bot.orders.sender import RECONCILE, Sender
+from bot.orders.sender import RECONCILE, WATCH, Sender
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
 from bot.venue import Book, Leg, OrderRow, OrderState
@@ -113,8 +113,9 @@ class Checks:
         self._all_looked_at = now
         try:
             missing = await self._reconciler.not_standing(stops, one_by_one=few)
-        except (VenueUnavailable, VenueRejected):
-            return  # looked at again; want of an answer says nothing
+        except (VenueUnavailable, VenueRejected):  # want of an answer says nothing
+            self._sender.recheck_within(WATCH, HELD_MS if few else MANY_MS)
+            return
         for row in missing:
             self._news.tell("stop_not_standing", Severity.WARNING, client_id=row.client_id)
             if await self._sender.ask(row):

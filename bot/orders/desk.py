@@ -66,8 +66,8 @@ class Desk:
     """Owns the book and the ledger. `publish` takes what others may want to know and never blocks.
 
     `check_ms`: how often the venue's orders, positions, trades and payments are held against the book, because a user
-    stream may lose single frames or go deaf without a word, also about what is not ours. None where it cannot (a replay).
-    `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
+    stream may lose single frames or go deaf without a word, also about what is not ours. None where it cannot (a
+    replay). `watch_ms`: how often, meanwhile, the stops of what is open are looked for.
     `arms`: a resting entry gets its stop before it is sent. `countdown_ms`: the venue cancels resting entries when it
     has not heard of us for so long; 0: it does not.
     """

@@ -96,6 +96,20 @@ async def test_a_look_that_gets_no_answer_says_nothing() -> None:
         assert agrees(world, desk)
 
 
+async def test_a_look_that_gets_no_answer_is_repeated_within_seconds_however_seldom_one_looks() -> None:
+    world = World(check_ms=3_600_000, watch_ms=60_000)
+    async with world.trading():
+        await world.enter()
+        world.move(49_850)
+        await world.wait(50)
+        forgets(world, "tsb-sig1-s0")
+        world.port.down = True
+        await world.wait(30)  # a look falls into it
+        world.port.down = False
+        await world.wait(8)
+        assert world.stops() == [STOP]
+
+
 async def test_a_stop_that_a_query_does_not_show_yet_is_not_placed_twice() -> None:
     world = World(check_ms=5_000)
     async with world.trading():

@@ -162,7 +162,13 @@ class World:
     """One desk, its venue and its database; `desk` is made anew by each `trading` block."""
 
     def __init__(
-        self, *, arms: bool = False, settings: Settings = CALM, check_ms: int | None = None, countdown_ms: int = 0
+        self,
+        *,
+        arms: bool = False,
+        settings: Settings = CALM,
+        check_ms: int | None = None,
+        watch_ms: int = 5_000,
+        countdown_ms: int = 0,
     ) -> None:
         self.arms = arms
         self.clock = ReplayClock(START)
@@ -175,6 +181,7 @@ class World:
         self.port = FaultyTrading(self.engine, self._tell_desk)
         self.deaf = False  # events get lost
         self.check_ms = check_ms
+        self.watch_ms = watch_ms
         self.countdown_ms = countdown_ms
         self.move(50_000)
 
@@ -208,6 +215,7 @@ class World:
             PositionBook("tsb", {"BTCUSDT": BTC}),
             ["BTCUSDT"],
             check_ms=self.check_ms,
+            watch_ms=self.watch_ms,
             countdown_ms=self.countdown_ms,
             arms=self.arms,
         )

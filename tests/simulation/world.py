@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from bot.config import GuardsTable
 from bot.exchange.faults import Fault
+from bot.strategy.cycle import next_cycle
 from tests.simulation import scheduler
 from tests.simulation.database import Tables
 from tests.simulation.day import START, Day, Outage
@@ -36,6 +37,7 @@ from tests.simulation.trace import Trace
 BUSY_MS = 10 * MINUTE_MS  # that messages may wait for, with nothing wrong
 CALM_MS = 15 * SECOND_MS  # after the venue's last change everything of it is known
 EVENING_SECONDS = 300
+RESTARTS_MS = 4 * MINUTE_MS  # that the two starts in the evening take
 RESTART_SECONDS = 5
 MOST_STARTS = 40
 MOST_BROKEN = 5
@@ -220,7 +222,7 @@ class World:
         if self.process is None or self.process.life.dead:
             self.fail("process_goes_on", "no process is up in the evening")
             return
-        while (change := next_change(self.tables, self.clock.now(), 2 * EVENING_SECONDS * SECOND_MS)) is not None:
+        while (change := self._next_change()) is not None:
             await self.clock.sleep_until(change + MINUTE_MS)
         self._must_be_settled("in the evening: ")
         self._evening = True
@@ -238,6 +240,13 @@ class World:
             for name, was in before.items():
                 if (found := standing(self.exchange, self.tables)[name]) != was:
                     self.fail("a_restart_changes_nothing", f"started {again}: {name} {_difference(was, found)}")
+
+    def _next_change(self) -> int | None:
+        """When time alone changes something soon: it ends an entry or a position, or a cycle opens one."""
+        now = self.clock.now()
+        change = next_change(self.tables, now, 2 * EVENING_SECONDS * SECOND_MS)
+        cycle = min(next_cycle(variant.minutes, now) for variant in self._variants)
+        return change if change is not None or cycle >= now + RESTARTS_MS else cycle
 
     async def _up(self) -> None:
         """Wait for a process that has started; whoever dies of an earlier call is back within seconds."""

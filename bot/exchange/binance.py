@@ -29,13 +29,14 @@ from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futur
 
 from bot.clock import Clock
 from bot.config import ExchangeTable, Secrets
-from bot.errors import OperatorError, OutcomeUnknown, VenueDisagrees, VenueError, VenueRejected, VenueUnavailable
+from bot.errors import OperatorError, VenueDisagrees, VenueRejected, VenueUnavailable
 from bot.exchange import account_wire, answers, wire
 from bot.exchange.account_wire import AccountInformation
 from bot.exchange.answers import LOOK, READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer
 from bot.exchange.budget import COSTS, RequestBudget
 from bot.exchange.contract import Surprise, hear, unheard
 from bot.exchange.order_parameters import algo_parameters, order_parameters
+from bot.exchange.port import standing
 from bot.venue import (
     Book,
     Fill,
@@ -133,7 +134,7 @@ class BinanceTrading:
         except VenueRejected as refusal:
             if refusal.code != answers.DUPLICATE_CLIENT_ID:
                 raise
-            return await self._standing(request.symbol, request.client_id, request.kind.book)
+            return await standing(self, request.symbol, request.client_id, request.kind.book)
 
     async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
         try:
@@ -153,7 +154,7 @@ class BinanceTrading:
             if refusal.code == answers.NO_SUCH_OPEN_ORDER:
                 return None
             raise
-        report = await self._standing(symbol, client_id, book)
+        report = await standing(self, symbol, client_id, book)
         if report.status is VenueStatus.NEW:  # the query lags behind the cancel that was just confirmed
             return msgspec.structs.replace(report, status=VenueStatus.CANCELED)
         return report
@@ -178,16 +179,6 @@ class BinanceTrading:
             if refusal.code == answers.NO_SUCH_ORDER:
                 return None
             raise
-
-    async def _standing(self, symbol: str, client_id: str, book: Book) -> OrderReport:
-        """The report of an order that the venue just said it has; OutcomeUnknown where it does not give one."""
-        try:
-            report = await self.find(symbol, client_id, book)
-        except VenueError as error:
-            raise OutcomeUnknown(f"{client_id} is known to the venue, but not how it stands: {error}") from error
-        if report is None:
-            raise OutcomeUnknown(f"{client_id} is known to the venue, and then again is not")
-        return report
 
     async def open_orders(self) -> Sequence[OrderReport]:
         regular = await self._ask(LOOK, _reports, list[wire.OrderAnswer], self._api.current_all_open_orders)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from bot.errors import OutcomeUnknown, VenueError
 from bot.messages import Bar, MarkChanged, PriceChanged
 from bot.venue import (
     Book,
@@ -102,3 +103,14 @@ class UserPort(Protocol):
     def user_events(self) -> AsyncGenerator[UserEvent, None]:
         """The account's events; reconnects by itself and says so with UserStreamLost and UserStreamUp."""
         ...
+
+
+async def standing(port: TradingPort, symbol: str, client_id: str, book: Book) -> OrderReport:
+    """The report of an order that the venue just said it has; OutcomeUnknown where it does not give one."""
+    try:
+        report = await port.find(symbol, client_id, book)
+    except VenueError as error:
+        raise OutcomeUnknown(f"{client_id} is known to the venue, but not how it stands: {error}") from error
+    if report is None:
+        raise OutcomeUnknown(f"{client_id} is known to the venue, and then again is not")
+    return report

@@ -240,7 +240,7 @@ class Reconciler:
         reports = [] if first is None else [first]
         triggered = {VenueStatus.TRIGGERING, VenueStatus.TRIGGERED, VenueStatus.FINISHED}
         if book is Book.ALGO and first is not None and first.status in triggered:
-            child = await self._port.find(row.request.symbol, row.client_id, Book.REGULAR)
+            child = await self._read(lambda: self._port.find(row.request.symbol, row.client_id, Book.REGULAR))
             reports += [] if child is None else [child]
         for report in reports:
             if report.book is Book.REGULAR:

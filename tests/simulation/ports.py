@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from bot.errors import OperatorError, OutcomeUnknown, VenueError, VenueRejected, VenueUnavailable
+from bot.errors import OperatorError, OutcomeUnknown, VenueRejected, VenueUnavailable
 from bot.exchange import answers
 from bot.exchange.answers import LOOK, READ, SPARED_WRITE, WRITE, Answer, Ask, NoAnswer
 from bot.exchange.back_off import BackOff
@@ -21,7 +21,7 @@ from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, Subject
 from bot.exchange.matching import Rejection
 from bot.exchange.paper import PaperTrading
-from bot.exchange.port import MarketEvent
+from bot.exchange.port import MarketEvent, standing
 from bot.exchange.simulator.limits import Refusal
 from bot.messages import Bar
 from bot.venue import (
@@ -203,7 +203,7 @@ class Trading:
         except VenueRejected as refusal:
             if refusal.code != answers.DUPLICATE_CLIENT_ID:
                 raise
-            return await self._standing(request.symbol, request.client_id, request.kind.book)
+            return await standing(self, request.symbol, request.client_id, request.kind.book)
 
     async def cancel(self, symbol: str, client_id: str, book: Book) -> OrderReport | None:
         subject = self._subject(f"DELETE {ALGO if book is Book.ALGO else ORDER}", symbol, client_id)
@@ -253,15 +253,6 @@ class Trading:
             if refusal.code == answers.NO_SUCH_ORDER:
                 return None
             raise
-
-    async def _standing(self, symbol: str, client_id: str, book: Book) -> OrderReport:
-        try:
-            report = await self.find(symbol, client_id, book)
-        except VenueError as error:
-            raise OutcomeUnknown(f"{client_id} is known to the venue, but not how it stands: {error}") from error
-        if report is None:
-            raise OutcomeUnknown(f"{client_id} is known to the venue, and then again is not")
-        return report
 
     async def open_orders(self) -> Sequence[OrderReport]:
         reports = await self._read("GET /fapi/v1/openOrders", self._paper.open_orders, 40, LOOK)

@@ -66,7 +66,12 @@ class Life:
     async def die_in_time(self) -> None:
         if self._crash is not None and self._crash.at_seconds is not None:
             await anyio.sleep(self._crash.at_seconds)
-            self.die()
+            if self._crash is not None:
+                self.die()
+
+    def spare(self) -> None:
+        """What it was to die of does not come."""
+        self._crash = None
 
     def die(self) -> None:
         if not self.dead:

@@ -215,6 +215,8 @@ class World:
         """Faults and prices stop; after a while all is settled, and starting again changes nothing, twice."""
         self.exchange.plan.clear()
         self._crashes = iter(())
+        if self.process is not None:
+            self.process.life.spare()
         self.trace.note(self.clock.now(), "world", "the evening: no more faults, no more prices")
         deadline = max(self.disturbed_until, self.calls.closed_until + self._settled_ms)
         await self.clock.sleep_until(max(deadline, self.clock.now() + EVENING_SECONDS * SECOND_MS))

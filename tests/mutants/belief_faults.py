@@ -71,12 +71,33 @@ BELIEF = (
         name="no-answer-no-stop",
         fault="a look for the stops that gets no answer finds that all are gone",
         path="bot/orders/checks.py",
-        old="            return  # looked at again; want of an answer says nothing",
+        old="            self._sender.recheck_within(WATCH, HELD_MS if few else MANY_MS)",
         new="""            for row in stops:
                 row.state = type(row.state).REJECTED
-            await self._tending.tend([self._book.positions[row.position_id] for row in stops])
-            return""",
+            await self._tending.tend([self._book.positions[row.position_id] for row in stops])""",
         caught_by=("tests/orders/test_watchdog.py::test_a_look_that_gets_no_answer_says_nothing",),
+    ),
+    Mutant(
+        name="failed-look-not-repeated",
+        fault="a look for the stops that gets no answer is not repeated before the next one is due",
+        path="bot/orders/checks.py",
+        old="            self._sender.recheck_within(WATCH, HELD_MS if few else MANY_MS)\n",
+        new="",
+        caught_by=(
+            "tests/orders/test_watchdog.py"
+            "::test_a_look_that_gets_no_answer_is_repeated_within_seconds_however_seldom_one_looks",
+        ),
+    ),
+    Mutant(
+        name="flat-is-not-compared",
+        fault="while nothing of ours is open the account is not compared with the venue",
+        path="bot/orders/desk.py",
+        old="            self._sender.recheck_within(CHECK, self._check_ms)\n            if self.book.positions:\n",
+        new="            if self.book.positions:\n                self._sender.recheck_within(CHECK, self._check_ms)\n",
+        caught_by=(
+            "tests/orders/test_strangers.py"
+            "::test_what_a_person_trades_and_pays_in_silence_is_known_within_a_check_while_nothing_of_ours_is_open",
+        ),
     ),
     Mutant(
         name="no-reconciliation",

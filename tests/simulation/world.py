@@ -81,7 +81,7 @@ class World:
         self._variants = make_variants(day.variants)
         self._crashes = iter(day.crashes)
         self._quiet_at = self._changed_at = START
-        self._evening = False
+        self._dusk = self._evening = False  # there are no more faults; all was settled then
         self._settled_state = (0, 0)
         self.exchange.on_change = self._look
         self.exchange.before_step = self._check
@@ -115,6 +115,8 @@ class World:
 
     async def _lose_database(self, outage: Outage) -> None:
         await anyio.sleep(outage.at_seconds)
+        if self._dusk:  # the day was shorter
+            return
         self.trace.note(self.clock.now(), "FAULT", f"the database is away for {outage.seconds:.0f} s")
         self.lived.fired["database away"] += 1
         self.tables.away = True
@@ -213,6 +215,7 @@ class World:
 
     async def _evening_comes(self, network: TaskGroup) -> None:
         """Faults and prices stop; after a while all is settled, and starting again changes nothing, twice."""
+        self._dusk = True
         self.exchange.plan.clear()
         self._crashes = iter(())
         if self.process is not None:

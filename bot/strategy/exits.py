@@ -129,6 +129,13 @@ Points = tuple[tuple[float, int], tuple[float, int], tuple[float, int], tuple[fl
 
 
 @compiled
+def by_the_clock(rule: int) -> bool:
+    """Whether it is a moment that ends a position, and not a price. What it meets is the price that stood then, in the
+    order in which the bar is played: the path's better extreme would be a present."""
+    return rule in (MAX_HOLD, SESSION_END)
+
+
+@compiled
 def points(opened: float, high: float, low: float, close: float, interval_ms: int, sign: int, path: int) -> Points:
     """A bar as (price, ms after its begin): open, an extreme, the other one, close, in the order `path`."""
     low_first = close >= opened if path == AS_PLAYED else (sign > 0) == (path == WORST_FIRST)
@@ -158,32 +165,36 @@ def walk_bar(
 
     The bar is walked by its `points`; WORST_FIRST lets a stop come before a target. Points before `opened_at` are left
     out. At each point the price meets the stop that stands, then `target` (`sign * OFF`: none), then `evaluate`. A
-    level is filled at itself, at the open at the opening price; a time that is up between two points ends the position
-    at the price of the first. Ended by STILL_OPEN: price and time mean nothing, the last three go on.
+    level is filled at itself, at the open at the opening price; a time that is up ends the position at the price that
+    stands then, on a WORST_FIRST path that of the bar as it is played. Ended by STILL_OPEN: price and time mean
+    nothing, the last three go on.
     """
     max_hold_ms, red_after_ms, session_end_at = rules[4:]
-    before = entry
-    for price, after in points(opened, high, low, close, interval_ms, sign, path):
+    stood = entry
+    standing = points(opened, high, low, close, interval_ms, sign, AS_PLAYED if path == WORST_FIRST else path)
+    for (price, after), (played, _) in zip(  # noqa: B905  # numba knows no strict
+        points(opened, high, low, close, interval_ms, sign, path), standing
+    ):
         now = open_at + after
         if now < opened_at:
             continue
-        gain = gain_pct(before, sign, entry)
+        gain = gain_pct(stood, sign, entry)
         due = min(opened_at + max_hold_ms, session_end_at)
         if gain < -EPSILON_PCT:
             due = min(due, opened_at + red_after_ms)
         if after > 0 and due < now:
             at = int(max(due, opened_at))
             up = time_up(gain, at, opened_at, max_hold_ms, red_after_ms, session_end_at)
-            return up, before, at, reason, stop, best
+            return up, stood, at, reason, stop, best
         if passed(price, sign, stop):
             return reason, price if after == 0 else stop, now, reason, stop, best
         if passed(price, -sign, target):
             return TARGET, price if after == 0 else target, now, reason, stop, best
         action, step_reason, stop, best = evaluate(price, now, sign, entry, opened_at, best, stop, reason, rules)
         if action == EXIT:
-            return step_reason, price, now, reason, stop, best
+            return step_reason, played if by_the_clock(step_reason) else price, now, reason, stop, best
         reason = step_reason
-        before = price
+        stood = played
     return STILL_OPEN, 0.0, 0, reason, stop, best
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bot.messages import Bars
 from bot.strategy.compiling import compiled
 from bot.strategy.exits import (
+    AS_PLAYED,
     BEST_FIRST,
     EXIT,
     MIN_MOVE_PCT,
@@ -23,6 +24,7 @@ from bot.strategy.exits import (
     TARGET,
     WORST_FIRST,
     Rules,
+    by_the_clock,
     evaluate,
     gain_pct,
     passed,
@@ -144,10 +146,10 @@ def met(
 
 
 @compiled
-def due_before(now: int, before: float, sign: int, entry: float, opened_at: int, rules: Rules) -> tuple[int, int]:
-    """(rule, time) of a time that is up before `now`, while the price `before` stands; STILL_OPEN: none is."""
+def due_before(now: int, stood: float, sign: int, entry: float, opened_at: int, rules: Rules) -> tuple[int, int]:
+    """(rule, time) of a time that is up before `now`, while the price `stood` stands; STILL_OPEN: none is."""
     max_hold_ms, red_after_ms, session_end_at = rules[4:]
-    gain = gain_pct(before, sign, entry)
+    gain = gain_pct(stood, sign, entry)
     due = min(opened_at + max_hold_ms, session_end_at)
     if gain < 0.0:
         due = min(due, opened_at + red_after_ms)
@@ -182,12 +184,13 @@ def hold(
     `first_at`: the first moment whose price it meets, `last`: the price that stood before. `waited`: a limit filled on
     its way through the first bar (see `follow.wait`). `liquidation`: NaN for none. `latency`: ms from what the guard
     decides to what the venue does; meanwhile the stop that stood before still stands. Not worsened yet: whoever ends
-    is a taker of the price found.
+    is a taker of the price found. A time that is up meets the price that stands in the order in which the bar is
+    played, also where the extremes are taken worst first: there the better one would stand for half of the bar.
     """
     best, wanted, reason = entry, stop, STOP_LOSS  # the guard's
     placed, placed_reason = stop, STOP_LOSS  # the venue's
     coming, coming_reason, coming_at = stop, STOP_LOSS, 0
-    leaving, leave_at, before = STILL_OPEN, NEVER, last
+    leaving, leave_at, before, stood, timed = STILL_OPEN, NEVER, last, last, False
     if passed(last, sign, stop):  # it would trigger at once, so that the desk closes
         return STOP_LOSS, last, opened_at, start, True
     for index in range(start, len(at)):
@@ -195,15 +198,19 @@ def hold(
             return TORN, 0.0, 0, index, False
         opened, high, low, close = ticks[index]
         order = BEST_FIRST if waited and index == start and path == WORST_FIRST else path
-        for price, after in points(opened, high, low, close, span[index], sign, order):
+        standing = points(opened, high, low, close, span[index], sign, AS_PLAYED if order == WORST_FIRST else order)
+        for (price, after), (played, _) in zip(  # noqa: B905  # numba knows no strict
+            points(opened, high, low, close, span[index], sign, order), standing
+        ):
             now = at[index] + after
             if now < first_at:
                 continue
             if leaving == STILL_OPEN:
-                leaving, leave_at = due_before(now, before, sign, entry, opened_at, rules)
+                leaving, leave_at = due_before(now, stood, sign, entry, opened_at, rules)
                 leave_at += latency
+                timed = leaving != STILL_OPEN
             if leaving != STILL_OPEN and leave_at < now:
-                return leaving, before, leave_at, index, True
+                return leaving, stood if timed else before, leave_at, index, True
             if placed != coming and coming_at <= now:
                 placed, placed_reason = coming, coming_reason
                 if passed(before, sign, placed):  # the price has come to it first, so that the desk closes
@@ -211,13 +218,14 @@ def hold(
             ended, found = met(price, after == 0, sign, placed, placed_reason, target, liquidation)
             if ended != STILL_OPEN:
                 return ended, found, now, index, False
-            before = price
+            before, stood = price, played
             if leaving != STILL_OPEN:
                 continue
             action, ruled, wanted, best = evaluate(price, now, sign, entry, opened_at, best, wanted, reason, rules)
             if action == EXIT:
+                timed = by_the_clock(ruled)
                 if latency == 0:
-                    return ruled, price, now, index, True
+                    return ruled, played if timed else price, now, index, True
                 leaving, leave_at = ruled, now + latency
                 continue
             reason = ruled

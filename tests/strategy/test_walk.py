@@ -85,6 +85,69 @@ def test_the_compiled_hold_is_the_plain_one(
     assert walk.ENDS[ended] in ("stop_loss", "trailing_stop", "profit_floor", "max_hold", "red_after", "target")
 
 
+HOLD_ONLY = ExitPlan(stop_pct=90.0, max_hold_ms=4 * FIVE)
+
+
+def held_out(prices: walk.PricePath, sign: int, opened_at: int, plan: ExitPlan, path: int) -> tuple[str, float, int]:
+    """Ended by, price and time of a position that was opened at the price that stood, by no stop and no target."""
+    index = walk.bar_at(prices, opened_at)
+    assert index is not None
+    entry = walk.last_price(prices.at, prices.span, prices.ticks, index, opened_at, AS_PLAYED)
+    stop = walk.first_stop(entry, sign, plan.stop_pct)
+    ended, found, at, *_ = walk.hold(
+        prices.at, prices.span, prices.ticks, index, sign, entry, opened_at, opened_at + 1, entry, stop, sign * OFF,
+        math.nan, scalars(plan), path, False, 0,
+    )  # fmt: skip
+    return walk.ENDS[ended], found, at
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("share", "found"), [(0.1, 10_000), (0.3, 9_800), (0.5, 10_300), (0.6, 10_300)])
+def test_a_time_that_is_up_inside_a_bar_meets_what_is_played_then_and_not_the_better_extreme(
+    sign: int, share: float, found: int
+) -> None:
+    """A bar that rises: the low first. On the worst-first path of a short the low would stand from the half on."""
+    flat, rising = (100.0,) * 4, (100.0, 103.0, 98.0, 101.0)
+    columns = [np.array(column) for column in zip(*[flat] * 4, rising, flat, strict=True)]
+    prices = walk.in_ticks(Bars("BTCUSDT", FIVE, np.arange(6) * FIVE, *columns, np.ones(6)), 0.01)
+    due = round(4 * FIVE + share * FIVE)
+    for path in (WORST_FIRST, AS_PLAYED):
+        assert held_out(prices, sign, due - 4 * FIVE, HOLD_ONLY, path) == ("max_hold", found, due)
+
+
+def test_what_is_red_when_its_time_is_up_is_what_is_red_as_it_is_played() -> None:
+    """A bar that falls: from its half on its low stands, where the worst-first path of a long has its high."""
+    flat, falling = (100.0,) * 4, (100.0, 103.0, 98.0, 99.0)
+    columns = [np.array(column) for column in zip(*[flat] * 4, falling, flat, strict=True)]
+    prices = walk.in_ticks(Bars("BTCUSDT", FIVE, np.arange(6) * FIVE, *columns, np.ones(6)), 0.01)
+    plan = ExitPlan(stop_pct=90.0, red_after_ms=4 * FIVE)
+    due = 4 * FIVE + round(0.6 * FIVE)
+    assert held_out(prices, 1, due - 4 * FIVE, plan, WORST_FIRST) == ("red_after", 9_800, due)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coarse_bars_are_no_kinder_to_what_the_clock_ends_than_fine_ones(sign: int) -> None:
+    """A walk of minutes, and the same as bars of five: over many exits the one earns what the other does."""
+    random, minutes = np.random.default_rng(5), 40_000
+    close = 10_000 + np.cumsum(random.normal(0, 8, minutes))
+    opened = np.concatenate([[10_000.0], close[:-1]])
+    high, low = np.maximum(opened, close) + 3, np.minimum(opened, close) - 3
+    fine = Bars("M", 60_000, np.arange(minutes) * 60_000, opened, high, low, close, np.ones(minutes))
+    five = (part.reshape(-1, 5) for part in (opened, high, low, close))
+    firsts, highs, lows, lasts = five
+    coarse = Bars(
+        "M", FIVE, np.arange(minutes // 5) * FIVE, firsts[:, 0], highs.max(axis=1), lows.min(axis=1), lasts[:, -1],
+        np.ones(minutes // 5),
+    )  # fmt: skip
+    plan, apart = ExitPlan(stop_pct=90.0, max_hold_ms=30 * 60_000), []
+    fives, ones = walk.in_ticks(coarse, 1.0), walk.in_ticks(fine, 1.0)
+    for opened_at in range(3 * 60_000, (minutes - 200) * 60_000, 20 * 60_000):
+        _, kind, _ = held_out(fives, sign, opened_at, plan, WORST_FIRST)
+        _, true, _ = held_out(ones, sign, opened_at, plan, AS_PLAYED)
+        apart.append(sign * (kind - true))
+    assert abs(np.mean(apart)) < 3 * np.std(apart) / math.sqrt(len(apart))
+
+
 @settings(max_examples=40, deadline=None)
 @given(MOVES, st.sampled_from([1, -1]), st.floats(0, 2))
 def test_a_limit_fills_where_the_path_first_comes_to_it(

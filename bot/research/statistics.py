@@ -122,11 +122,18 @@ def skew_and_kurtosis(values: Floats) -> tuple[float, float]:
 
 
 def daily(at: Sequence[int] | npt.NDArray[np.int64], equity: Floats, day_ms: int) -> Floats:
-    """Returns from day to day of an equity that is known at the times `at`; a day without one repeats the last."""
-    days = np.asarray(at) // day_ms
-    wanted = np.arange(days[0], days[-1] + 1) if len(days) else np.array([], dtype=np.int64)
-    closing = equity[np.searchsorted(days, wanted, side="right") - 1]
-    closing = np.concatenate([equity[:1], closing])
+    """Returns of each day of an equity that is known at the times `at`, the first of them being its beginning.
+
+    What is known at midnight closes the day before; a day without one repeats the last. NaN all over where the equity
+    ever was at or below zero: what is ruined has no returns.
+    """
+    if len(at) < 2:
+        return np.zeros(0)
+    days = (np.asarray(at)[1:] - 1) // day_ms
+    wanted = np.arange(days[0], days[-1] + 1)
+    closing = np.concatenate([equity[:1], equity[np.searchsorted(days, wanted, side="right")]])
+    if (equity <= 0).any():
+        return np.full(len(wanted), np.nan)
     return np.asarray(np.diff(closing) / closing[:-1])
 
 

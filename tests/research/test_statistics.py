@@ -96,3 +96,16 @@ def test_moments_are_those_of_the_sample() -> None:
 def test_days_without_an_equity_return_nothing() -> None:
     found = daily([1, 5, 12, 35], np.array([100.0, 110.0, 99.0, 198.0]), 10)
     assert found == pytest.approx([0.1, -0.1, 0.0, 1.0])
+
+
+def test_what_is_known_at_midnight_closes_the_day_before() -> None:
+    assert daily([0, 10, 20], np.array([100.0, 110.0, 99.0]), 10) == pytest.approx([0.1, -0.1])
+    assert math.isnan(sharpe(daily([0, 5, 10], np.array([100.0, 90.0, 110.0]), 10)))  # one day has no ratio
+
+
+def test_what_was_ruined_has_no_returns_and_so_no_ratios() -> None:
+    found = daily([0, 10, 15, 20, 30], np.array([100.0, 20.0, -5.0, 1.0, 50.0]), 10)
+    assert len(found) == 3
+    assert np.isnan(found).all()
+    assert math.isnan(sharpe(found))
+    assert math.isnan(sortino(found))

@@ -43,6 +43,7 @@ class Account:
         self._told: tuple[guards.Track, GuardState] | None = None
         self._notionals: dict[str, float] = {}  # at their entries
         self._entered: defaultdict[str, float] = defaultdict(float)  # their sum, by symbol
+        self._worth = 0.0  # and over all
         self._margin = 0.0  # what they took of it
         self._largest: dict[tuple[str, int], float] = {}  # notional that the venue lets be held, by symbol and leverage
         self.ruined_at: int | None = None  # when the equity was seen at or below zero
@@ -81,7 +82,7 @@ class Account:
         largest = self._largest[place]
         wanted = float(notional) / leverage + self._margin
         same = float(notional) + self._entered[symbol]
-        if wanted <= self._equity_read / 2 and same <= largest / 2:
+        if wanted <= self._cautious_equity / 2 and same <= largest / 2:
             return True  # whatever the prices have done since
         wanted, same = float(notional) / leverage, float(notional)
         for trade in self._live.values():
@@ -89,7 +90,18 @@ class Account:
             worth = float(intent.quantity) * self._price_at(intent.symbol, now)
             wanted += worth / intent.leverage
             same += worth if intent.symbol == symbol else 0.0
-        return same <= largest and wanted <= self._equity(now)
+        equity = self._equity(now)
+        self._note_ruin(equity, now)
+        return same <= largest and wanted <= equity
+
+    @property
+    def _cautious_equity(self) -> float:
+        """What was read last; where nobody reads, what is left if all that is open loses half of its worth."""
+        return self._equity_read if self._rules.need_equity else float(self._wallet) - self._worth / 2
+
+    def _note_ruin(self, equity: float, moment: int) -> None:
+        if equity <= 0 and self.ruined_at is None:
+            self.ruined_at = moment
 
     # -- what happens
 
@@ -97,6 +109,7 @@ class Account:
         intent = trade.intent
         self._notionals[intent.signal_id] = notional
         self._entered[intent.symbol] += notional
+        self._worth += notional
         self._margin += notional / intent.leverage
         self._live[intent.signal_id] = self._at_place[intent.variant, intent.symbol][intent.signal_id] = trade
         self._held[intent.signal_id] = Held(intent.variant, intent.tier, intent.symbol, intent.side)
@@ -128,6 +141,7 @@ class Account:
             intent = trade.intent
             notional = self._notionals.pop(intent.signal_id)
             self._entered[intent.symbol] -= notional
+            self._worth -= notional
             self._margin -= notional / intent.leverage
             del self._held[intent.signal_id]
             del self._at_place[intent.variant, intent.symbol][intent.signal_id]
@@ -139,6 +153,8 @@ class Account:
                     self._wallet += position.net_pnl
                     self._results.append((moment, position.net_pnl))
         self._exposure = Exposure()
+        if not self._live:
+            self._note_ruin(float(self._wallet), moment)
         if counted and self._rules.streak:
             track = guards.pass_time(self._track, moment)
             later = takewhile(lambda one: one[0] > track.losses_since, reversed(self._results))
@@ -158,8 +174,7 @@ class Account:
         self._read_at = (moment // self._check_ms + 1) * self._check_ms + PAIR_MS
         track = guards.pass_time(self._track, moment)
         self._equity_read = equity = self._equity(moment)
-        if equity <= 0 and self.ruined_at is None:
-            self.ruined_at = moment
+        self._note_ruin(equity, moment)
         reading = Reading(at=moment, equity=decimal_of(equity), wallet=self._wallet, ledger=self._wallet, transfers=())
         self._track = guards.take(track, reading, self._rules)
 

@@ -14,6 +14,7 @@ from bot.strategy.exits import (
     evaluate,
     gain_pct,
     passed,
+    price_at_gain,
     scalars,
     stop_price,
 )
@@ -54,6 +55,10 @@ def begin(position: Position, best: float | None = None) -> ExitState:
     placed = position.stop_price
     stop = stop_price(entry, sign, position.exits.stop_pct) if placed is None else float(placed)
     reason = STOP_LOSS if position.stop_reason is None else REASONS.index(position.stop_reason)
+    keep = position.exits.floor_keep_pct
+    if reason == PROFIT_FLOOR and keep is not None:
+        floor = price_at_gain(keep, sign, entry)
+        stop = floor if 0 < keep - gain_pct(stop, sign, entry) < MIN_MOVE_PCT else stop  # the tick took the difference
     return ExitState(entry if best is None else best, stop, reason)
 
 

@@ -6,6 +6,7 @@ import sys
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -183,3 +184,15 @@ def test_a_short_is_the_mirror_of_a_long(path: list[float], rules: exits.Rules) 
 def test_compiled_and_plain_python_agree(price: float, best: float, sign: int, rules: exits.Rules) -> None:
     arguments = (price, 7, sign, 100.0, 0, best, 100.0 - 2.0 * sign, exits.STOP_LOSS, rules)
     assert exits.evaluate(*arguments) == exits.evaluate.py_func(*arguments)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("side", "placed", "price"), [(Side.LONG, "100.19", 100.72), (Side.SHORT, "99.81", 99.28)])
+def test_after_a_restart_a_floor_that_the_tick_has_worsened_is_moved_no_sooner_than_without(
+    side: Side, placed: str, price: float
+) -> None:
+    """At a gain of 0.72 the trailing stop wants 0.22: too little to move a stop that was put at the floor of 0.2."""
+    plan = msgspec.structs.replace(PLAN, trail_arm_pct=0.6)
+    held = position(side, stop=placed, stop_reason="profit_floor", exits=plan)
+    assert watch(held, begin(held), price, 1)[1] is None
+    lower = position(side, stop="100.1" if side is Side.LONG else "99.9", stop_reason="profit_floor", exits=plan)
+    assert isinstance(watch(lower, begin(lower), price, 1)[1], MoveStop)

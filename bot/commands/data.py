@@ -36,6 +36,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that could not be used."""
+
+    path: str
+    why: str
+
+
 def import_files(
     sources: Sequence[Path],
     directory: Path,
@@ -45,25 +52,41 @@ def import_files(
     interval: str | None,
     as_json: bool,
 ) -> int:
-    """Store the files' bars and rates; the exit status: 1 where something was left out or contradicts itself."""
+    """Store the files' bars and rates; the exit status: 1 where something was left out or contradicts itself.
+
+    A file of several that cannot be used is told, and the others are stored. OperatorError where it is the only one.
+    """
     configure_logs()
     interval_ms = None if interval is None else interval_of("--interval", interval)
     paths = [path for source in sources for path in files_below(source)]
     origins = [origin_of(path, what=what, symbol=symbol, interval_ms=interval_ms) for path in paths]
     took, told = Stopwatch(), []
+    refused: list[Refused] = []
     intake = Intake(BarFiles(directory), FundingFiles(directory))
     with progress("import", "files") as show:
         done = 0
         for group in _together(origins):
-            parts = [part for origin in group for part in read(origin)]
+            parts = [part for origin in group for part in _read(origin, refused, alone=len(origins) == 1)]
             told += _take(intake, parts)
             done += len(group)
             show(done, len(origins))
     if as_json:
-        print_json({"files": len(origins), "seconds": round(took.seconds, 1), "series": told})
+        print_json({"files": len(origins), "seconds": round(took.seconds, 1), "series": told, "refused": refused})
     else:
-        _show_taken(told, len(origins), took.seconds, directory)
-    return int(any(fault.level == "error" for one in told for fault in one.faults))
+        _show_taken(told, refused, len(origins), took.seconds, directory)
+    return int(bool(refused) or any(fault.level == "error" for one in told for fault in one.faults))
+
+
+def _read(origin: Origin, refused: list[Refused], *, alone: bool) -> list[Part]:
+    """Nothing of a file that cannot be used, which is added to `refused`."""
+    try:
+        return read(origin)
+    except OperatorError as error:
+        if alone:
+            raise
+        path = str(origin.path)
+        refused.append(Refused(path=path, why=str(error).removeprefix(f"{path}: ")))
+        return []
 
 
 def _together(origins: Sequence[Origin]) -> list[list[Origin]]:
@@ -191,15 +214,19 @@ def _existing(directory: Path) -> Path:
     return directory
 
 
-def _show_taken(told: Sequence[Taken], files: int, seconds: float, directory: Path) -> None:
-    shown = Grid("Symbol", "Series", "Files", "Rows", "Stored", "Replaced", right="Files Rows Stored Replaced")
+def _show_taken(told: Sequence[Taken], refused: Sequence[Refused], files: int, seconds: float, directory: Path) -> None:
+    numbers = ("Files", "Rows", "Repeated", "Stored", "Replaced")
+    shown = Grid("Symbol", "Series", *numbers, right=" ".join(numbers))
     for one in told:
-        numbers = (one.files, one.rows, one.stored, one.replaced)
-        shown.add_row(one.symbol, one.series, *(f"{number:,}" for number in numbers))
+        counts = (one.files, one.rows, one.repeated, one.stored, one.replaced)
+        shown.add_row(one.symbol, one.series, *(f"{count:,}" for count in counts))
     print_table(shown)
     show_faults([fault for one in told for fault in one.faults], len(told))
+    for file in refused:
+        console().print(Text("not used ", STYLES["error"]) + Text(f"{file.path}: {file.why}", ""), soft_wrap=True)
     rows = sum(one.stored for one in told)
-    console().print(f"{rows:,} rows of {files} files in {seconds:,.1f} s, into {directory}", style="dim")
+    used = f"{files - len(refused)} of {files} files" if refused else f"{files} files"
+    console().print(f"{rows:,} rows of {used} in {seconds:,.1f} s, into {directory}", style="dim")
 
 
 def show_faults(found: Sequence[Fault], series: int) -> None:

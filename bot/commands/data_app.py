@@ -69,7 +69,7 @@ def import_files(
     state: State = Path("var"),
     as_json: Json = False,
 ) -> None:
-    """Take over recordings made elsewhere. Exit status: 1 where a bar was left out or told in two ways."""
+    """Take over recordings made elsewhere. Exit status: 1 where a bar or file was left out, or told in two ways."""
     from bot.commands.data import import_files as take
 
     into = folder(bars, state)

@@ -86,6 +86,13 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
         in_sample_left_out=not options.in_sample,
         entries=scores(tried, lambda one: str(getattr(one, options.by))),
     )
+    if not any(one.known > 0 for one in told.entries):
+        lengths = " to ".join(dict.fromkeys((options.detail, options.coarsest)))
+        raise OperatorError(
+            f"--bars {options.bars}: its bars of {lengths} tell the end of none of "
+            f"{len({(one.variant, one.symbol, one.at) for one in tried}):,} signals; get finer ones, or "
+            "--coarsest 1h also follows what has hourly bars alone, along which trailing stops look too good"
+        )
     if as_json:
         print_json(told)
     else:

@@ -11,7 +11,8 @@ from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, Pl
 app = typer.Typer(
     cls=MadeByDefault,
     rich_markup_mode=None,
-    help="Run the model over history once, and store what it says: `forecast VARIANTS --from DAY`.",
+    help="Run the model over history once, and store what it says: `forecast VARIANTS --from DAY`.\n\n"
+    "That is `forecast make VARIANTS --from DAY`; its options are in `forecast make --help`.",
 )
 
 Store = Annotated[Path | None, typer.Option("--store", help="Folder of forecasts.  [default: STATE/forecasts]")]

@@ -7,7 +7,7 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS
-from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table
+from bot.commands.output import Grid, configure_logs, console, day, moment, print_json, print_table
 from bot.commands.progress import progress
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
@@ -39,6 +39,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one variant."""
 
     variant: str
+    proved_on: str  # the market
     plugins: list[str]  # that were asked
     bars: dict[str, int]  # decided, by symbol
     caught: list[Caught]
@@ -57,11 +58,12 @@ def look(options: LookaheadOptions, as_json: bool) -> int:
     )
     names = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
     recorded = _recorded(options.bars, names) if options.bars is not None else _generated(options, names)
+    proved_on = _proved_on(options, recorded)
     looked = []
     for variant, other in zip(variants, fresh, strict=True):
         harness = Lookahead(variant, other, calls, settings.model.horizon)
         harness.templates(*(one.plugins.tiers[variant.tier] for one in (host, again)))
-        looked.append(_looked(harness, variant, recorded, settings.model.context, options.count))
+        looked.append(_looked(harness, variant, recorded, settings.model.context, options.count, proved_on))
     if not any(sum(one.bars.values()) for one in looked):
         raise OperatorError(f"no symbol has {settings.model.context} hours in a row to decide on")
     if as_json:
@@ -71,12 +73,15 @@ def look(options: LookaheadOptions, as_json: bool) -> int:
     return int(any(one.caught for one in looked))
 
 
-def _looked(harness: Lookahead, variant: Variant, recorded: Mapping[str, Bars], context: int, count: int) -> Looked:
+def _looked(
+    harness: Lookahead, variant: Variant, recorded: Mapping[str, Bars], context: int, count: int, proved_on: str
+) -> Looked:
     chosen = {symbol: cases(recorded[symbol], context, count) for symbol in variant.symbols if symbol in recorded}
     with progress(variant.name, "decisions") as show:
         harness.run([case for part in chosen.values() for case in part], show)
     return Looked(
         variant=variant.name,
+        proved_on=proved_on,
         plugins=[*(plugin.name for plugin in variant.filters), variant.entry.name],
         bars={symbol: len(part) for symbol, part in chosen.items()},
         caught=harness.caught,
@@ -96,6 +101,17 @@ def _generated(options: LookaheadOptions, symbols: Sequence[str]) -> Mapping[str
     market = market_of(wanted.options(tuple(symbols), "10000", 0, until_stdin_closes=False))
     assert isinstance(market, GeneratedMarket)  # no recordings were asked for
     return {symbol: market.bars[symbol, HOUR_MS] for symbol in symbols}
+
+
+def _proved_on(options: LookaheadOptions, recorded: Mapping[str, Bars]) -> str:
+    """What the word `clean` is worth."""
+    if options.bars is None:
+        return (
+            "a generated market; a plugin that knows a real one by heart is found only on recordings of it: --bars DIR"
+        )
+    some = [bars for bars in recorded.values() if len(bars)]
+    span = f", {day(min(int(one.open_time[0]) for one in some))} to {day(max(one.close_at for one in some))}"
+    return f"recordings of {options.bars}" + (span if some else "")
 
 
 def _show(looked: Sequence[Looked]) -> None:
@@ -120,3 +136,4 @@ def _show(looked: Sequence[Looked]) -> None:
         verdict = Text("clean", "green") if decided else Text("not looked at, there are no bars", "yellow")
         verdict = Text("caught", "bold red") if one.caught else verdict
         console().print(Text(words) + verdict + Text(f"; asked: {', '.join(one.plugins)}"), soft_wrap=True)
+    console().print(Text(f"on {looked[0].proved_on}", "dim"), soft_wrap=True)

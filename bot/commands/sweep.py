@@ -206,20 +206,22 @@ def _about(told: SweepTold) -> str:
 def _show(told: SweepTold, grid: Grid) -> None:
     ranking = told.ranking
     print_table(Text(_about(told), style="bold"))
-    print_table(_winners(ranking.rows, grid))
+    print_table(_winners(ranking.rows))
+    for row in ranking.rows:
+        console().print(f"{row.rank}. No. {row.number}: {settings_of(row, grid)}", soft_wrap=True, markup=False)
     for line in _doubts(told):
         console().print(line, style="dim", soft_wrap=True)
     for one in told.verified:
         _show_verified(one)
 
 
-def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
+def _winners(rows: Sequence[Winner]) -> Printed:
+    """Figures alone, so that what makes them doubtful has room at 80 columns; settings are printed below it."""
     numbers = ("Plateau", "Sharpe", "Lower", "OOS", "Folds", "DSR", "p", "Trades", "Net", "DD", "PF", "Won")
     shown = Printed(
-        *("#", "No.", *numbers, "Settings"),
+        *("#", "No.", *numbers),
         right=" ".join(("#", "No.", *numbers)),
-        fold="Settings",
-        first_to_go=("Won", "PF", "Lower", "DD", "p"),
+        first_to_go=("Won", "PF", "DD", "Lower", "Folds", "Trades", "Net"),
     )
     for row in rows:
         shown.add_row(
@@ -237,7 +239,6 @@ def _winners(rows: Sequence[Winner], grid: Grid) -> Printed:
             f"{row.drawdown_pct:,.1f}%",
             _plain(row.profit_factor),
             f"{row.won_pct:.0f}%",
-            settings_of(row, grid),
         )
     return shown
 
@@ -272,6 +273,13 @@ def _doubts(told: SweepTold) -> list[str]:
         lines.append(
             f"{told.days_by_detail['1h'] / whole:.0%} of the days have no finer bars and are walked along 1h bars, "
             "where trailing stops look better than they are."
+        )
+    moving = sum(row.stop_moves for row in ranking.rows)
+    if moving:
+        lines.append(
+            f"The stop moves (trailing stop, profit floor) in {moving:,} of these {len(ranking.rows):,} rows: inside a "
+            "bar prices run straight, so that such a stop misses the zigzag that would have met it; take their gain as "
+            "an upper bound."
         )
     if told.without_bars:
         lines.append(f"Left out, no bars: {', '.join(told.without_bars)}.")

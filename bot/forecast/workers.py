@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -61,7 +62,8 @@ class _Process:
         self._process: BaseProcess = context.Process(target=_serve, args=(self._theirs, setup, gpu), daemon=True)
 
     def __enter__(self) -> "_Process":
-        self._process.start()
+        with _interrupts_held_back():
+            self._process.start()
         self._theirs.close()
         return self
 
@@ -87,6 +89,17 @@ class _Process:
             raise answer
         assert self.task is not None  # only who has a task is waited for
         return self.task, answer
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A process that is started in it never sees Ctrl-C, not in the seconds either in which it imports; ours waits."""
+    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and lets interrupts in then
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:

@@ -99,7 +99,10 @@ def origin_of(
 
 
 def read(origin: Origin) -> list[Part]:
-    """The file's rows, by symbol. OperatorError names the file and what it lacks."""
+    """The file's rows, by symbol; a price or volume that is no number is NaN in them.
+
+    OperatorError names the file and what it lacks.
+    """
     table = _named(origin, _raw(origin.path))
     schema = schema_of(origin.what)
     if origin.what != "funding" and origin.interval_ms is None:
@@ -107,8 +110,12 @@ def read(origin: Origin) -> list[Part]:
     lacking = [name for name in schema if name not in table.columns]
     if lacking:
         raise OperatorError(f"{origin.path}: lacks the columns {', '.join(lacking)}; has {', '.join(table.columns)}")
-    time = next(iter(schema))
-    table = table.with_columns(_milliseconds(origin.path, table[time]))
+    if not len(table):
+        raise OperatorError(f"{origin.path}: holds no row")
+    time, *measured = schema
+    table = table.with_columns(
+        _milliseconds(origin.path, table[time]), *(_numbers(origin.path, table[name]) for name in measured)
+    )
     if "symbol" in table.columns:
         by_symbol = table.group_by("symbol", maintain_order=True)
         return [
@@ -177,6 +184,20 @@ def _named(origin: Origin, table: pl.DataFrame) -> pl.DataFrame:
         twice = next(word for word in ours.values() if list(ours.values()).count(word) > 1)
         raise OperatorError(f"{origin.path}: two columns that could be {twice}: {', '.join(table.columns)}")
     return table.rename(ours)
+
+
+def _numbers(path: Path, values: pl.Series) -> pl.Series:
+    """What is no number as NaN. OperatorError where none is one."""
+    if values.dtype == pl.String:
+        values = values.str.strip_chars().cast(pl.Float64, strict=False)
+    elif values.dtype.is_numeric() or values.dtype == pl.Null:
+        values = values.cast(pl.Float64)
+    else:
+        raise OperatorError(f"{path}: column {values.name} must hold numbers, not {values.dtype}")
+    values = values.fill_null(float("nan"))
+    if not values.is_finite().any():
+        raise OperatorError(f"{path}: column {values.name} holds no number")
+    return values
 
 
 def _milliseconds(path: Path, times: pl.Series) -> pl.Series:

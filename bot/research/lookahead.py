@@ -16,7 +16,7 @@ import numpy as np
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.exchange.simulator.instruments import instrument_of
 from bot.hookspecs import TierTemplate
-from bot.messages import Bars, Forecast, Signal, TradingState
+from bot.messages import Bars, FilterVerdict, Forecast, Signal, TradingState
 from bot.research.watched import Calls, Watched, sealed
 from bot.strategy.cycle import Seen, decide
 from bot.strategy.risk import Exposure
@@ -179,7 +179,7 @@ class Lookahead:
         shift = SHIFT_MS if probe == "date" else 0
         differing = [name for name in before.answers if not same(before.answers[name], after.answers.get(name), shift)]
         for name in differing:
-            self._catch(name, probe, case, _told(before.answers[name]), _told(after.answers.get(name)))
+            self._catch(name, probe, case, *_told(before.answers[name], after.answers.get(name), shift))
         measured, decided = (
             [name for name in names if not same(before.row[name], after.row[name], shift)]
             for names in (MEASURED, DECIDED)
@@ -261,12 +261,26 @@ def same(before: object, after: object, shift: int) -> bool:
     return before == after
 
 
-def _told(answer: object) -> str:
-    """An answer in a few words."""
+def _told(before: object, after: object, shift: int) -> tuple[str, str]:
+    """Two answers in a few words: what differs, and of verdicts whether they allow and why."""
+    if not isinstance(before, msgspec.Struct) or not isinstance(after, msgspec.Struct):
+        return _whole(before), _whole(after)  # an entry that gives a price here and a refusal there
+    one, other = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
+    always = ("allow", "reason") if isinstance(before, FilterVerdict) else ()
+    names = [name for name in one if name in always or not same(one[name], other[name], shift)]
+    return _fields(one, names), _fields(other, names)
+
+
+def _whole(answer: object) -> str:
+    """All that an answer says."""
     if isinstance(answer, msgspec.Struct):
-        fields: Iterable[tuple[str, object]] = msgspec.structs.asdict(answer).items()
-        return " ".join(f"{name}={_plain(value)}" for name, value in fields if value not in ("", {}, False, 1.0))
+        fields = msgspec.structs.asdict(answer)
+        return _fields(fields, [name for name, value in fields.items() if value not in (None, "", {})])
     return "nothing" if answer is None else str(answer)
+
+
+def _fields(fields: Mapping[str, object], names: Iterable[str]) -> str:
+    return " ".join(f"{name}={_plain(fields[name])}" for name in names)
 
 
 def _plain(value: object) -> str:

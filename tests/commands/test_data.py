@@ -70,6 +70,33 @@ def test_a_bar_that_was_left_out_and_a_gap_end_with_status_1(
     assert "1 gaps; the longest from 2025-03-01T09:00Z" in capsys.readouterr().out
 
 
+def test_a_file_that_cannot_be_used_is_named_and_the_rest_of_the_folder_is_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    frame(48).write_csv(source / "BTCUSDT-1h.csv")
+    frame(1)[:0].write_csv(source / "ETHUSDT-1h.csv")
+    with zipfile.ZipFile(source / "SOLUSDT-1h-2025-03.zip", "w") as archive:
+        archive.writestr("x.csv", frame(24).write_csv(include_header=False))
+    (source / "SOLUSDT-1h-2025-03.zip.CHECKSUM").write_text(f"{'0' * 64}  SOLUSDT-1h-2025-03.zip\n")
+    holed = frame(48).with_columns(open=pl.when(pl.int_range(pl.len()) == 33).then(None).otherwise(pl.col("open")))
+    holed.write_csv(source / "XRPUSDT-1h.csv")
+    found = told(capsys, "data", "import", source, "--bars", tmp_path / "bars", status=1)
+    assert [(Path(one["path"]).name, one["why"].split(" ")[0]) for one in found["refused"]] == [
+        ("ETHUSDT-1h.csv", "holds"),
+        ("SOLUSDT-1h-2025-03.zip", "sha256"),
+    ]
+    assert {one["symbol"]: one["stored"] for one in found["series"]} == {"BTCUSDT": 48, "XRPUSDT": 47}
+    assert [fault["rule"] for one in found["series"] for fault in one["faults"]] == ["not_a_number"]
+    assert main(["data", "import", str(source), "--bars", str(tmp_path / "bars")]) == 1
+    words = capsys.readouterr().out
+    assert f"not used {source / 'ETHUSDT-1h.csv'}: holds no row" in words
+    assert "95 rows of 2 of 4 files" in words
+    assert main(["data", "import", str(source / "ETHUSDT-1h.csv"), "--bars", str(tmp_path / "bars")]) == 2
+    assert "ETHUSDT-1h.csv: holds no row" in capsys.readouterr().err
+
+
 def test_a_flat_folder_is_listed_and_checked_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pl.concat([frame(10), frame(5)]).write_parquet(tmp_path / "BTCUSDT-1h.parquet")
     assert told(capsys, "data", "list", "--bars", tmp_path)[0]["rows"] == 15

@@ -73,15 +73,15 @@ def test_all_six_methods_are_held_against_each_other(folder: Path, capsys: pytes
     assert found["from_at"] >= "2025-03-09T08"  # what training saw is left out
 
 
-def test_without_finer_bars_nothing_is_known_where_hourly_ones_will_not_do(
+def test_where_only_hourly_bars_are_there_and_will_not_do_one_line_says_that_nothing_is_known(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words(folder, "--coarsest", "5m"), "--json"]) == 0
-    market = next(one for one in json.loads(capsys.readouterr().out)["entries"] if one["entry"] == "market")
-    assert market["outcomes"] == {"unknown": market["signals"]}
-    assert (market["known"], market["fill_rate"]) == (0, None)
-    assert main(words(folder, "--coarsest", "5m")) == 0
-    assert "--coarsest 1h also follows" in capsys.readouterr().out
+    for more in ([], ["--json"]):
+        assert main(words(folder, "--coarsest", "5m", *more)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "bars of 1m to 5m tell the end of none of" in said.err
+        assert "--coarsest 1h also follows" in said.err
 
 
 def test_filters_and_training_s_bars_are_a_choice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,3 +97,8 @@ def test_forecasts_of_another_horizon_are_not_mixed_in(folder: Path, capsys: pyt
     config.write_text("[model]\nhorizon = 8\n")
     assert main(words(folder, "--config", config)) == 2
     assert "made with horizon 4, not 8" in capsys.readouterr().err
+
+
+def test_the_help_says_where_the_options_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", "--help"]) == 0
+    assert "its options are in `forecast make --help`" in " ".join(capsys.readouterr().out.split())

@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from bot.__main__ import main
+from bot.clock import HOUR_MS
+from bot.history.bars import COLUMNS, SCHEMA, BarFiles
+from tests.strategy.days import walk
 
 CHEAT = '''"""Lets pass what will have been right."""
 
@@ -43,6 +47,8 @@ def test_an_honest_variant_is_clean(folder: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr()
     assert "honest: 30 bars of 1 symbols in 6 worlds; clean; asked: rsi, market" in said.out
     assert "of 180 decisions" in said.err
+    assert "on a generated market; a plugin that knows a real one by heart is found only on recordings" in said.out
+    assert "--bars DIR" in said.out
 
 
 def test_a_cheat_is_named_and_the_exit_status_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +58,8 @@ def test_a_cheat_is_named_and_the_exit_status_says_so(folder: Path, capsys: pyte
     [caught] = looked["caught"]
     assert (caught["plugin"], caught["kind"], caught["probe"]) == ("oracle", "filter", "future")
     assert caught["bar_close_at"].endswith("Z")
+    assert {caught["before"], caught["after"]} == {"allow=True reason=foreseen", "allow=False reason=foreseen"}
+    assert looked["proved_on"].startswith("a generated market; ")
     assert main(words(folder, "oracle")) == 1
     assert "oracle" in capsys.readouterr().out
 
@@ -59,3 +67,16 @@ def test_a_cheat_is_named_and_the_exit_status_says_so(folder: Path, capsys: pyte
 def test_a_folder_without_bars_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(folder, "honest", "--bars", str(folder))) == 2
     assert "BTCUSDT-1h.parquet" in capsys.readouterr().err
+
+
+def test_on_recordings_it_says_which_ones(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = walk(8)
+    columns = {name: getattr(made, name) for name in COLUMNS}
+    BarFiles(folder / "bars").add("BTCUSDT", HOUR_MS, pl.DataFrame(columns, schema=SCHEMA))
+    assert main(words(folder, "honest", "--bars", str(folder / "bars"), "--config", str(context(folder)))) == 0
+    assert f"on recordings of {folder / 'bars'}, 2025-03-07 to 2025-03-18" in capsys.readouterr().out
+
+
+def context(folder: Path) -> Path:
+    (folder / "bot.toml").write_text("[model]\ncontext = 64\n")
+    return folder / "bot.toml"

@@ -147,6 +147,33 @@ def test_the_ranking_is_a_table_for_people(folder: Path, tmp_path: Path, capsys:
         assert word in said
 
 
+def test_at_80_columns_every_doubt_is_printed_and_the_settings_below(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(words(folder, tmp_path, "--top", 3)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [header] = [line.split() for line in lines if "Plateau" in line and "DSR" in line and "#" in line]
+    assert {"Plateau", "Sharpe", "OOS", "DSR", "p", "Net"} <= set(header)
+    assert "Settings" not in header
+    settings = [line for line in lines if line.startswith(("1. No. ", "2. No. ", "3. No. "))]
+    assert len(settings) == 3
+    assert all("threshold_pct 0." in line and "stop_pct" in line for line in settings)
+
+
+def test_winners_whose_stop_moves_are_an_upper_bound_and_others_are_not(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "variant.toml").write_bytes((folder / "variant.toml").read_bytes())
+    given = ("--bars", folder / "bars", "--store", folder / "forecasts", "--state", tmp_path, "--top", 24)
+    for trail, moves in (("[0.5, 0.6]", True), ("[0.0]", False)):
+        (tmp_path / "grid.toml").write_text(GRID.split("[exits]")[0] + f"[exits]\ntrail_pct = {trail}\n")
+        assert main(["sweep", str(tmp_path / "grid.toml"), *map(str, given)]) == 0
+        said = capsys.readouterr().out
+        assert ("rows: inside a bar prices run straight" in said) == moves
+        assert ("take their gain as an upper bound" in said) == moves
+
+
 def test_a_row_whose_stop_moves_along_hourly_bars_is_doubted(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,6 +156,15 @@ def test_the_command_finds_no_difference_and_names_those_of_another_book(days: D
     assert {one["variant"] for one in told["found"]["differences"]} == {"HOLDER"}
 
 
+def test_without_the_played_bars_decisions_are_compared_and_trades_left_out(days: Days) -> None:
+    first = MarketOptions.first_day(GENERATED_START)
+    status, told = parity(days, "--day", first, "--variants", days.folder / "variants")
+    assert (status, told["found"]["differences"], told["found"]["trades"]) == (0, [], 0)
+    assert told["found"]["rows"] == len(days.rows)
+    assert told["found"]["excluded"]["bars_not_played"] > 100
+    assert told["not_played"] == sorted(SYMBOLS)
+
+
 def test_the_bot_told_so_itself_each_day(days: Days) -> None:
     events = days.left.rows("SELECT name, detail FROM bot.bot_events WHERE name LIKE 'parity%' ORDER BY id")
     assert [event["name"] for event in events] == ["parity_ok"] * DAYS

@@ -1,6 +1,9 @@
 """History to stored forecasts: the numbers of the live actor, once each, whatever interrupted them."""
 
 import math
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,6 +194,25 @@ def test_processes_answer_as_one_does(checkpoints: Path, tmp_path: Path) -> None
     one, two = alone.load("BTCUSDT"), shared.load("BTCUSDT")
     assert np.array_equal(one.bar_close_at, two.bar_close_at)
     assert np.array_equal(one.path, two.path)
+
+
+def test_a_process_that_is_still_starting_does_not_hear_ctrl_c(checkpoints: Path) -> None:
+    choice, setup = chosen(checkpoints)
+    closes = np.full((1, CONTEXT), 100.0)
+    task = Task(tier="t1", checkpoint=choice.checkpoint, symbols=("XUSDT",), bar_close_at=(0,), closes=closes)
+    answers = Processes(setup, 2).answers(interrupted_first(task))
+    assert [found for found, _ in answers] == [task]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def interrupted_first(task: Task) -> Iterator[Task]:
+    """The task, once every process that was started for it has been sent what a terminal sends it at Ctrl-C."""
+    started = multiprocessing.active_children()
+    assert started
+    for process in started:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+    yield task
 
 
 def test_a_worker_refuses_a_task_of_other_weights_in_every_process(checkpoints: Path, tmp_path: Path) -> None:

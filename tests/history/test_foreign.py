@@ -106,6 +106,14 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("word", ["", "nan", "NaN", "n/a", '" "'])
+def test_a_price_that_is_no_number_is_nan_and_the_other_rows_are_read(tmp_path: Path, word: str) -> None:
+    lines = [HEADER, kline(0), kline(1).replace("100.5", word), kline(2)]
+    (part,) = read(origin_of(write(tmp_path / "BTCUSDT-1h.csv", "\n".join(lines) + "\n")))
+    assert part.table["close"].is_nan().to_list() == [False, True, False]
+    assert part.table["volume"].to_list() == [0.5, 1.5, 2.5]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
@@ -114,7 +122,9 @@ def write(path: Path, text: str) -> Path:
         ("bars-1h.csv", f"{HEADER}\n{kline(0)}\n", "neither the name nor a column tells the symbol; give --symbol"),
         ("BTCUSDT-1h.csv", f"{HEADER}\n{kline(0).replace(str(START), '17')}\n", "is no time in s, ms, us or ns"),
         ("BTCUSDT-1h.csv", f"{HEADER}\n{kline(0).replace(str(START), 'soon')}\n", "open_time is no date"),
-        ("BTCUSDT-1h.csv", f"{HEADER}\n{kline(0).replace('100.5', '')}\n", "close"),
+        ("BTCUSDT-1h.csv", f"{HEADER}\n{kline(0).replace('100.5', '')}\n", "column close holds no number"),
+        ("BTCUSDT-1h.csv", f"{HEADER}\n{kline(0).replace('100.5', 'dear')}\n", "column close holds no number"),
+        ("BTCUSDT-1h.csv", f"{HEADER}\n", "holds no row"),
         ("BTCUSDT-1h.csv", "", "cannot be read"),
         ("BTCUSDT-1h.zip", "no zip", "cannot be read"),
         (

@@ -26,7 +26,8 @@ def into(folder: Path) -> tuple[Intake, BarFiles]:
 def test_files_that_overlap_are_one_series(tmp_path: Path) -> None:
     intake, files = into(tmp_path)
     told = intake.take("BTCUSDT", "bars", HOUR_MS, [table()[:30], table()[20:]])
-    assert (told.files, told.rows, told.stored, told.replaced, told.faults) == (2, 58, 48, 0, ())
+    assert (told.files, told.rows, told.repeated, told.stored, told.replaced) == (2, 58, 10, 48, 0)
+    assert told.faults == ()
     assert len(files.load("BTCUSDT", HOUR_MS)) == 48
 
 
@@ -38,6 +39,28 @@ def test_an_absurd_bar_is_left_out_and_told(tmp_path: Path) -> None:
         ("absurd", "error", START + 7 * HOUR_MS, 1)
     ]
     assert told.stored == len(files.load("BTCUSDT", HOUR_MS)) == 47
+
+
+def test_a_row_without_a_number_is_left_out_and_told_and_takes_no_other_rows_place(tmp_path: Path) -> None:
+    intake, files = into(tmp_path)
+    empty = table()[7:9].with_columns(open=pl.lit(float("nan")))
+    told = intake.take("BTCUSDT", "bars", HOUR_MS, [table()[:8], empty, table()[9:]])
+    assert [(one.rule, one.level, one.first_at, one.count) for one in told.faults] == [
+        ("not_a_number", "error", START + 7 * HOUR_MS, 2)
+    ]
+    assert (told.rows, told.stored) == (49, 47)
+    assert files.load("BTCUSDT", HOUR_MS).open[7] == table()["open"][7]
+
+
+def test_a_rate_that_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
+    intake, _ = into(tmp_path)
+    rates = pl.DataFrame({"funding_time": [START, START + 8 * HOUR_MS], "rate": [0.0001, float("nan")]})
+    told = intake.take("BTCUSDT", "funding", None, [rates, rates[:1]])
+    assert [(one.rule, one.series, one.count) for one in told.faults] == [("not_a_number", "funding", 1)]
+    assert (told.rows, told.repeated, told.stored) == (3, 1, 1)
+    found = FundingFiles(tmp_path).load("BTCUSDT")
+    assert found is not None
+    assert found.at.tolist() == [START]
 
 
 def test_a_bar_told_in_two_ways_is_an_error_and_the_later_word_stays(tmp_path: Path) -> None:

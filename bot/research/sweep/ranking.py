@@ -59,6 +59,7 @@ class Winner(msgspec.Struct, frozen=True, kw_only=True):
     folds: int
     deflated_sharpe: float  # the probability of any skill, given the number of trials
     p_value: float  # by block bootstrap, of this row alone
+    stop_moves: bool  # by a trailing stop or a profit floor
     flattered: bool  # its stop moves, and days have no bars finer than 1h
 
 
@@ -175,14 +176,14 @@ def _winner(
         folds=len(tests),
         deflated_sharpe=deflated_sharpe(daily, tried, variance),
         p_value=bootstrap_p_value(daily, block=BLOCK_DAYS, draws=DRAWS),
-        flattered=_flattered(work, number),
+        stop_moves=_stop_moves(work, number),
+        flattered=_stop_moves(work, number) and bool((work.extracted.prices.span >= HOUR_MS).any()),
     )
 
 
-def _flattered(work: Work, number: int) -> bool:
+def _stop_moves(work: Work, number: int) -> bool:
     plan = number // len(work.masks) % len(work.rules)
-    moves = bool(np.isfinite(work.rules[plan, [2, 4]]).any())  # the gains that arm trailing stop and floor
-    return moves and bool((work.extracted.prices.span >= HOUR_MS).any())
+    return bool(np.isfinite(work.rules[plan, [2, 4]]).any())  # the gains that arm trailing stop and floor
 
 
 def walked_forward(grid: Grid, spans: Sequence[Span], table: pl.DataFrame) -> list[FoldPick]:

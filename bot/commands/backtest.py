@@ -24,7 +24,7 @@ from bot.plugin_host import PluginHost
 from bot.research.backtest.engine import Outcome, Setup, run
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.page import backtest_page
-from bot.research.backtest.results import Results, predictions_of, results_of
+from bot.research.backtest.results import Results, predictions_of, results_of, trade_rows
 from bot.research.backtest.rules import RuleSource
 from bot.research.backtest.signals import SignalSource, StoredForecasts
 from bot.research.backtest.trade import terms_of
@@ -322,6 +322,7 @@ def _extra(made: Made) -> dict[str, Any]:
         "candidates": made.outcome.candidates,
         "ruined_at": made.outcome.ruined_at,
         "notes": made.notes,
+        "trades": trade_rows(made.outcome.trades),
     }
 
 

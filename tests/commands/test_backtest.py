@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,26 @@ def test_a_run_leaves_its_report(folder: Path, capsys: pytest.CaptureFixture[str
     page = (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")
     headings = ("Equity and drawdown", "Months", "Trades on candles", "Prediction against outcome", "Hours (UTC)")
     assert all(heading in page for heading in headings)
+
+
+def test_every_filled_trade_is_told_and_they_add_up_to_the_result(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(capsys, words(folder))
+    closed = [one for one in found["trades"] if one["closed_at"] is not None]
+    assert len(found["trades"]) == found["entries_filled"]
+    assert len(closed) == found["figures"]["trades"] > 50
+    assert sum(Decimal(one["net_pnl"]) for one in closed) == Decimal(found["net_pnl"])
+    first = closed[0]
+    net = Decimal(first["gross_pnl"]) - Decimal(first["fees"]) + Decimal(first["funding"])
+    assert Decimal(first["net_pnl"]) == net
+    assert (first["variant"], first["tier"], first["maker"]) == ("V", "t1", False)
+    assert first["side"] == ("LONG" if first["predicted_return"] > 0 else "SHORT")
+    assert first["created_at"] <= first["opened_at"] <= first["closed_at"]
+    assert first["opened_at"].endswith("Z"), "as all times of --json"
+    written = json.loads((folder / "state" / "report" / "report.json").read_bytes())["trades"]
+    assert [one["position_id"] for one in written] == [one["position_id"] for one in found["trades"]]
+    assert type(written[0]["opened_at"]) is int, "as all times of report.json"
 
 
 def test_a_stop_that_moves_along_hourly_bars_is_doubted_beside_the_result(

@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
+from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.stored import store_of
@@ -31,8 +32,8 @@ from bot.research.backtest.trade import terms_of
 from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
-from bot.strategy.exits import moves_stop
 from bot.strategy.follow import Path as Order
+from bot.strategy.guards import rules_of
 from bot.strategy.variant import Plugins, RulePlugin, Variant
 from bot.variants.files import load_variants
 
@@ -139,7 +140,13 @@ def make(options: BacktestOptions) -> Made:
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
-        notes=(*notes, *_in_sample(stores, start), *_flattered(closed), *_coarse(enabled, markets)),
+        notes=(
+            *notes,
+            *in_sample(stores, start),
+            *flattered(closed),
+            *coarse(enabled, markets),
+            *guarded(outcome, results.refusals, rules_of(setup.guards)),
+        ),
         start=start,
         end=end,
         wallet=setup.wallet,
@@ -231,49 +238,12 @@ def _markets(
     return markets, (f"walked along {walked}", *notes)
 
 
-def _in_sample(stores: Mapping[str, ForecastStore], start: int) -> list[str]:
-    seen = {store.manifest.checkpoint: store.manifest.trained_to_at for store in stores.values()}
-    return [
-        f"{checkpoint} was trained on bars up to {stamp(until)}: what lies before is in-sample"
-        for checkpoint, until in seen.items()
-        if until is not None and until > start
-    ]
-
-
-def _flattered(closed: Sequence[Position]) -> list[str]:
-    trailed = sum(one.exit_reason in ("trailing_stop", "profit_floor") for one in closed)
-    if not trailed:
-        return []
-    return [
-        f"{trailed:,} of {len(closed):,} trades were ended by a stop that had moved: inside a bar prices run straight, "
-        "so that such a stop misses the zigzag that would have met it; take their gain as an upper bound"
-    ]
-
-
-def _coarse(variants: Sequence[Variant], markets: Mapping[str, SymbolMarket]) -> list[str]:
-    """A line for each variant whose stop moves where no finer bars than 1h tell how the price went."""
-    lines = []
-    for variant in variants:
-        spans = [markets[symbol].path.span for symbol in variant.symbols if symbol in markets]
-        walked = sum(int(span.sum()) for span in spans)
-        coarse = sum(int(span[span >= HOUR_MS].sum()) for span in spans)
-        if coarse and moves_stop(variant.exits):
-            share = f"{coarse / walked:.0%} of its days have no bars finer than 1h"
-            lines.append(
-                f"DOUBT {variant.name}: its stop moves, and {share}, which flatters it: do not trust its result"
-            )
-    return lines
-
-
 def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
     """The run as a report has it; `orders` counts entries and the market orders that closed them."""
     outcome, figures = made.outcome, made.results.figures
     signals: Counter[str] = Counter()
-    refusals: Counter[str] = Counter()
-    for (_, decision, reason), count in outcome.decisions.items():
+    for (_, decision, _reason), count in outcome.decisions.items():
         signals[decision] += count
-        if decision == "refuse" and count:
-            refusals[reason] += count
     still_open = [trade.position for trade in outcome.trades if trade.position.status is not PositionStatus.CLOSED]
     equity = tuple((at, Decimal(str(value))) for at, value in made.results.equity)
     return RunFacts(
@@ -283,7 +253,7 @@ def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
         symbols=tuple(made.markets),
         variants=tuple(variant.name for variant in made.variants),
         signals=dict(signals),
-        refusals=dict(refusals.most_common()),
+        refusals=made.results.refusals,
         orders=figures.entries + figures.trades,
         entries_filled=figures.filled,
         exits={reason: group.trades for reason, group in made.results.by_exit.items()},
@@ -354,6 +324,7 @@ def _show(made: Made) -> None:
     print_table(told)
     for title, groups in (("Variant", results.by_variant), ("Exit", results.by_exit), ("Symbol", results.by_symbol)):
         _show_groups(title, groups)
+    _show_refusals(results.refusals)
     for note in made.notes:
         console().print(note, style="bold yellow" if note.startswith("DOUBT") else "dim", soft_wrap=True)
     if made.outcome.ruined_at is not None:
@@ -367,6 +338,15 @@ def _show_groups(title: str, groups: Mapping[str, Group]) -> None:
     for name, group in groups.items():
         money_columns = (group.gross_pnl, -group.fees, group.funding, group.net_pnl)
         shown.add_row(name, f"{group.trades:,}", f"{group.won / group.trades:.0%}", *map(signed, money_columns))
+    print_table(shown)
+
+
+def _show_refusals(refusals: Mapping[str, int]) -> None:
+    if not refusals:
+        return
+    shown = Grid("Refused", "Signals", right="Signals")
+    for reason, count in refusals.items():
+        shown.add_row(reason, f"{count:,}")
     print_table(shown)
 
 

@@ -101,11 +101,36 @@ def test_every_filled_trade_is_told_and_they_add_up_to_the_result(
 def test_a_stop_that_moves_along_hourly_bars_is_doubted_beside_the_result(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [doubt] = [note for note in told(capsys, words(folder))["notes"] if note.startswith("DOUBT")]
+    unguarded = words(folder, "--no-guards")
+    [doubt] = [note for note in told(capsys, unguarded)["notes"] if note.startswith("DOUBT")]
     assert doubt.startswith("DOUBT V: its stop moves, and 100% of its days have no bars finer than 1h")
     assert doubt in (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")
     (folder / "variant.toml").write_text(f"{VARIANT}\n[exits]\ntrail_pct = 0\nfloor_keep_pct = 0\n")
-    assert not [note for note in told(capsys, words(folder))["notes"] if note.startswith("DOUBT")]
+    assert not [note for note in told(capsys, unguarded)["notes"] if note.startswith("DOUBT")]
+
+
+def test_a_guard_that_ended_the_trading_is_doubted_and_its_refusals_are_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bot.toml").write_text("[model]\ncontext = 64\n[guards]\ndrawdown_pct = 0.01\n")
+    found = told(capsys, words(folder))
+    [doubt] = [note for note in found["notes"] if note.startswith("DOUBT guard_")]
+    refused, signals = found["refusals"]["guard_drawdown"], found["candidates"]
+    assert 0 < found["signals"]["enter"] < refused < signals
+    assert f"guard_drawdown refused {refused:,} of {signals:,} signals past the threshold, the first at 2025" in doubt
+    assert "is released by hand alone" in doubt
+    page = (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")
+    assert doubt in page
+    assert '<table id="refusals">' in page
+    assert main(words(folder)) == 0
+    said = capsys.readouterr().out
+    assert doubt in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["Refused", "Signals"] in lines
+    assert ["guard_drawdown", f"{refused:,}"] in lines
+    unguarded = told(capsys, words(folder, "--no-guards"))
+    assert not [note for note in unguarded["notes"] if note.startswith("DOUBT guard_")]
+    assert "guard_drawdown" not in unguarded["refusals"]
 
 
 def test_a_played_path_trades_at_other_prices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,7 @@ class Outcome(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     candidates: int
     rows: list[Signal]  # where every row was asked for
     ruined_at: int | None
+    first_refused_at: dict[str, int] = {}  # of what was decided row by row, by reason
 
 
 class _Candidates(msgspec.Struct, frozen=True, eq=False):
@@ -107,6 +108,7 @@ def run(
         candidates=len(order),
         rows=deciding.rows,
         ruined_at=deciding.account.ruined_at,
+        first_refused_at=deciding.first_refused_at,
     )
 
 
@@ -223,6 +225,7 @@ class _Deciding:
         self._funding: dict[str, tuple[int, tuple[Decimal, int]]] = {}  # payments made, and what is known of the next
         self.trades: list[Trade] = []
         self.rows: list[Signal] = []
+        self.first_refused_at: dict[str, int] = {}
         every_ms = setup.guards.check_minutes * MINUTE_MS
         self.account = Account(rules_of(setup.guards), every_ms, setup.start, setup.wallet, self._price_at)
 
@@ -244,6 +247,8 @@ class _Deciding:
         seen, measures = self._see(variant, symbol, row, market, price)
         judged = judge(variant, seen, self.account.exposure, measures)
         self._decisions[variant.name, judged.decision, judged.reason] += 1
+        if judged.intent is None:
+            self.first_refused_at.setdefault(judged.reason, row.at)
         if self._setup.every_row:
             self.rows.append(row_of(judged))
         if judged.intent is not None and market is not None and isinstance(seen.forecast, Forecast):

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -92,6 +93,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     by_hour: dict[str, Group]  # UTC, of the entry
     by_exit: dict[str, Group]
     by_month: dict[str, Group]
+    refusals: dict[str, int]  # signals by the reason, the most frequent first
 
 
 def results_of(
@@ -116,6 +118,7 @@ def results_of(
         by_hour=_in_order(closed, lambda one: f"{_hour(one):02d}"),
         by_exit=grouped(closed, lambda one: one.exit_reason or "unknown"),
         by_month=_in_order(closed, lambda one: _month(one.closed_at or 0)),
+        refusals=_refusals(outcome),
     )
     return results, closed
 
@@ -232,6 +235,14 @@ def _figures(outcome: Outcome, closed: Sequence[Position], at: Times, equity: Fl
         fees_of_gross=float(fees) / won_gross if won_gross else math.nan,
         mean_hold_minutes=float(np.mean([(until - since) / MINUTE_MS for since, until in held])) if held else math.nan,
     )
+
+
+def _refusals(outcome: Outcome) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for (_, decision, reason), count in outcome.decisions.items():
+        if decision == "refuse" and count:
+            found[reason] += count
+    return dict(found.most_common())
 
 
 def trade_rows(trades: Iterable[Trade]) -> list[TradeRow]:

@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
-from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample
+from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, unforecast
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.stored import store_of
@@ -142,6 +142,7 @@ def make(options: BacktestOptions) -> Made:
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
         notes=(
             *notes,
+            *unforecast(enabled, markets, source, stores, start),
             *in_sample(stores, start),
             *flattered(closed),
             *coarse(enabled, markets),
@@ -290,6 +291,7 @@ def _extra(made: Made) -> dict[str, Any]:
             if count
         ],
         "candidates": made.outcome.candidates,
+        "without_forecast": made.outcome.unforecast,
         "ruined_at": made.outcome.ruined_at,
         "notes": made.notes,
         "trades": trade_rows(made.outcome.trades),
@@ -304,10 +306,11 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _show(made: Made) -> None:
     results, figures = made.results, made.results.figures
-    rows = sum(made.outcome.decisions.values())
+    outcome, rows = made.outcome, sum(made.outcome.decisions.values())
     said = results.predictions
     console().print(
-        f"{day(made.start)} to {day(made.end)}: {rows:,} signals, {made.outcome.candidates:,} past the threshold, "
+        f"{day(made.start)} to {day(made.end)}: {rows:,} signals, of which {outcome.unforecast:,} without a forecast, "
+        f"{outcome.candidates:,} past the threshold; "
         f"{figures.entries:,} entries, {figures.filled:,} filled, {figures.trades:,} closed; {made.seconds:.1f} s",
         soft_wrap=True,
     )

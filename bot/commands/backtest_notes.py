@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from bot.clock import HOUR_MS
+from bot.commands.output import day, few
 from bot.history.forecasts import ForecastStore
 from bot.history.layout import stamp
 from bot.messages import Position
 from bot.research.backtest.engine import Outcome
 from bot.research.backtest.market import SymbolMarket
+from bot.research.backtest.signals import SignalSource, silent
 from bot.strategy.exits import moves_stop
 from bot.strategy.guards import GuardRules
 from bot.strategy.variant import Variant
@@ -62,3 +64,24 @@ def guarded(outcome: Outcome, refusals: Mapping[str, int], rules: GuardRules) ->
                 "--no-guards trades without"
             )
     return lines
+
+
+def unforecast(
+    variants: Sequence[Variant],
+    markets: Mapping[str, SymbolMarket],
+    source: SignalSource,
+    stores: Mapping[str, ForecastStore],
+    start: int,
+) -> list[str]:
+    """A line for each checkpoint that said nothing in this range of symbols that have bars."""
+    missing: dict[str, dict[str, None]] = {}
+    for variant in variants:
+        if variant.tier in stores:
+            those = silent(source, variant, [symbol for symbol in variant.symbols if symbol in markets], start)
+            missing.setdefault(stores[variant.tier].manifest.checkpoint, {}).update(dict.fromkeys(those))
+    return [
+        f"{checkpoint} has no forecast in this range, and nothing was traded, of {few(list(those))}; "
+        f"`python -m bot forecast make VARIANTS --from {day(start)}` makes them"
+        for checkpoint, those in missing.items()
+        if those
+    ]

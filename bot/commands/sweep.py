@@ -14,7 +14,7 @@ from rich.text import Text
 from bot.clock import HOUR_MS, Stopwatch
 from bot.commands.backtest import PATHS
 from bot.commands.output import Grid as Printed
-from bot.commands.output import configure_logs, console, day, moment, print_json, print_table, signed
+from bot.commands.output import configure_logs, console, day, few, moment, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.stored import store_of
 from bot.config import BotFile, parse_toml, read_toml
@@ -24,7 +24,7 @@ from bot.history.forecasts import ForecastStore, require
 from bot.history.layout import INTERVALS, write_frame
 from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
-from bot.research.backtest.signals import StoredForecasts
+from bot.research.backtest.signals import StoredForecasts, silent
 from bot.research.backtest.trade import Terms, terms_of
 from bot.research.sweep.assemble import Recipe, Span, assemble
 from bot.research.sweep.grid import Grid, read_grid
@@ -64,6 +64,7 @@ class SweepTold(msgspec.Struct, frozen=True, kw_only=True):
     trained_to_at: int | None  # what the model had seen: results before it are in-sample for the model
     symbols: list[str]
     without_bars: list[str]
+    without_forecasts: list[str]  # of those that have bars
     days_by_detail: dict[str, float]  # of all symbols together, by the interval of the bars that were walked
     signals: int
     computed: int  # configurations, in this run; the others were there
@@ -108,6 +109,7 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
         trained_to_at=inputs.store.manifest.trained_to_at,
         symbols=sorted(markets),
         without_bars=sorted(set(recipe.base.symbols) - markets.keys()),
+        without_forecasts=silent(inputs.source, recipe.base, sorted(markets), start),
         days_by_detail=_days_by_detail(markets.values()),
         signals=len(work.extracted),
         computed=computed,
@@ -275,6 +277,8 @@ def _doubts(told: SweepTold) -> list[str]:
         )
     if told.without_bars:
         lines.append(f"Left out, no bars: {', '.join(told.without_bars)}.")
+    if told.without_forecasts:
+        lines.append(f"No forecasts in this span: {few(told.without_forecasts)}; see `python -m bot forecast make`.")
     if not ranking.rows:
         lines.append("No configuration has enough trades in-sample; see sweep.min_trades.")
     return lines

@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 
 from bot.__main__ import main
+from bot.clock import HOUR_MS
 from bot.history.bars import SCHEMA
 from tests.commands.test_ic import BASE, COUNT, HORIZON, SYMBOLS, forecasts
 from tests.flow.processes import CHECKOUT
-from tests.history.made import bars
+from tests.history.made import START, bars
 
 PROMISED = {
     *("venue", "started_at", "ended_at", "simulated_days", "symbols", "variants", "signals", "orders"),
@@ -131,6 +132,36 @@ def test_a_guard_that_ended_the_trading_is_doubted_and_its_refusals_are_counted(
     unguarded = told(capsys, words(folder, "--no-guards"))
     assert not [note for note in unguarded["notes"] if note.startswith("DOUBT guard_")]
     assert "guard_drawdown" not in unguarded["refusals"]
+
+
+def thin_out(folder: Path, symbol: str, since: int, until: int) -> None:
+    """Take the forecasts of these hours away."""
+    for path in (folder / "forecasts").rglob(f"{symbol}/*.parquet"):
+        at = START + HOUR_MS * pl.Series([since, until])
+        pl.read_parquet(path).filter(~pl.col("bar_close_at").is_between(*at)).write_parquet(path)
+
+
+def test_symbols_without_forecasts_are_named_and_their_rows_are_told_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = told(capsys, words(folder, "--from", "2025-03-10", "--to", "2025-03-20"))
+    assert whole["without_forecast"] == 0
+    assert not [note for note in whole["notes"] if "no forecast" in note]
+    thin_out(folder, "ETHUSDT", 9 * 24, 20 * 24)
+    span = ("--from", "2025-03-10", "--to", "2025-03-20")
+    found = told(capsys, words(folder, *span))
+    assert found["without_forecast"] == found["refusals"]["forecast_missing"] == 10 * 48
+    assert 0 < found["candidates"] < whole["candidates"]
+    no_candidates = sum(found["refusals"][one] for one in ("below_threshold", "forecast_missing", "instrument_missing"))
+    assert found["candidates"] + no_candidates == sum(found["signals"].values()) == 10 * 48 * 3
+    [note] = [note for note in found["notes"] if "no forecast" in note]
+    assert note.startswith("tiny@00000000 has no forecast in this range, and nothing was traded, of ETHUSDT; ")
+    assert "`python -m bot forecast make VARIANTS --from 2025-03-10`" in note
+    thin_out(folder, "BTCUSDT", 9 * 24, 20 * 24)
+    assert main(words(folder, *span)) == 0
+    said = capsys.readouterr().out
+    assert "1,440 signals, of which 960 without a forecast, 0 past the threshold; 0 entries" in said
+    assert "of BTCUSDT, ETHUSDT; " in said
 
 
 def test_a_played_path_trades_at_other_prices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`sweep` by its command line: ranked with its doubts, resumed, verified by the exact backtest."""
 
+import datetime
 import json
 import shutil
 import subprocess
@@ -160,6 +161,26 @@ def test_a_row_whose_stop_moves_along_hourly_bars_is_doubted(
         assert {row["flattered"] for row in told["ranking"]["rows"]} == doubted
         page = (Path(told["folder"]) / "report.html").read_text(encoding="utf-8")
         assert ("DOUBT: its stop moves along 1h bars" in page) == (True in doubted)
+
+
+def test_a_span_without_forecasts_is_told_from_a_threshold_that_is_too_high(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "forecasts", tmp_path / "forecasts")
+    given = words(folder, tmp_path, "--store", tmp_path / "forecasts")
+
+    def keep(symbol: str, row: pl.Expr) -> None:
+        for path in (tmp_path / "forecasts").rglob(f"{symbol}/*.parquet"):
+            pl.read_parquet(path).filter(row).write_parquet(path)
+
+    at = pl.from_epoch("bar_close_at", time_unit="ms").dt.date()
+    outside = ~at.is_between(datetime.date(2025, 3, 8), datetime.date(2025, 4, 1))
+    keep("BBBUSDT", outside)
+    assert main(given) == 0
+    assert "No forecasts in this span: BBBUSDT; see `python -m bot forecast make`." in capsys.readouterr().out
+    keep("AAAUSDT", outside)
+    assert main(given) == 2
+    assert "no forecasts of V's symbols in this span; see `python -m bot forecast make`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bot.clock import HOUR_MS, Stopwatch
 from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, unforecast
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
+from bot.commands.span import cut_words, known_range
 from bot.commands.stored import store_of
 from bot.config import BotFile, GuardsTable, money, read_toml
 from bot.errors import OperatorError
@@ -105,9 +106,7 @@ def make(options: BacktestOptions) -> Made:
     """Read everything, run it, measure it. OperatorError for what an operator can mend."""
     took = Stopwatch()
     settings = read_toml(options.config, BotFile) if options.config.exists() else BotFile()
-    for option, word, allowed in (("--path", options.path, PATHS), ("--detail", options.detail, DETAIL)):
-        if word not in allowed:
-            raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
+    _refuse_words(options)
     plugins = PluginHost.load(options.plugins).plugins
     variants = load_variants(options.variants, plugins, settings.account.max_positions)
     enabled = [variant for variant in variants if variant.enabled]
@@ -115,7 +114,7 @@ def make(options: BacktestOptions) -> Made:
         raise OperatorError(f"{options.variants[0]}: no variant is enabled")
     interval_ms = interval_of("--interval", options.interval)
     stores = {} if options.rule is not None else _stores(options, settings, enabled)
-    start, end = _range(options, list(stores.values()), interval_ms, enabled)
+    start, end, cut = _range(options, stores, interval_ms, enabled)
     markets, notes = _markets(options, enabled, interval_ms, start, end, settings.model.context)
     source: SignalSource = StoredForecasts(stores, start, end, interval_ms, settings.model.max_input_distance)
     if options.rule is not None:
@@ -141,6 +140,7 @@ def make(options: BacktestOptions) -> Made:
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
         notes=(
+            *cut,
             *notes,
             *unforecast(enabled, markets, source, stores, start),
             *in_sample(stores, start),
@@ -153,6 +153,12 @@ def make(options: BacktestOptions) -> Made:
         wallet=setup.wallet,
         seconds=took.seconds,
     )
+
+
+def _refuse_words(options: BacktestOptions) -> None:
+    for option, word, allowed in (("--path", options.path, PATHS), ("--detail", options.detail, DETAIL)):
+        if word not in allowed:
+            raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
 
 
 def _rule(name: str, plugins: Plugins) -> RulePlugin:
@@ -176,30 +182,27 @@ def _stores(options: BacktestOptions, settings: BotFile, variants: Sequence[Vari
 
 
 def _range(
-    options: BacktestOptions, stores: Sequence[ForecastStore], interval_ms: int, variants: Sequence[Variant]
-) -> tuple[int, int]:
-    """From the first forecast, or of a rule the first bar after its warm-up, to the end of the last bar."""
+    options: BacktestOptions, stores: Mapping[str, ForecastStore], interval_ms: int, variants: Sequence[Variant]
+) -> tuple[int, int, list[str]]:
+    """What was asked for, as far as there are bars, and forecasts but for a rule; a note where that is less."""
     files = BarFiles(options.bars)
-    symbols = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
-    spans = [span for symbol in symbols if (span := files.span(symbol, interval_ms)) is not None]
-    if not spans:
+    series = [(symbol, stores.get(variant.tier)) for variant in variants for symbol in variant.symbols]
+    if known_range(files, interval_ms, ((symbol, None) for symbol, _ in series)) is None:
         wanted = f"no {options.interval} bars of these variants' symbols"
         raise OperatorError(f"--bars {options.bars}: {wanted}; see `python -m bot data`")
-    if options.start is None and options.rule is not None:
-        start = min(first for first, _ in spans)
-    elif options.start is None:
-        begins = [found for store in stores for symbol in symbols if (found := store.first(symbol)) is not None]
-        if not begins:
-            raise OperatorError(
-                f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`"
-            )
-        start = min(begins) // HOUR_MS * HOUR_MS
-    else:
-        start = parse_day("--from", options.start)
-    end = max(last for _, last in spans) if options.end is None else parse_day("--to", options.end)
+    known = known_range(files, interval_ms, series)
+    if known is None:
+        raise OperatorError(f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`")
+    asked = (
+        known[0] if options.start is None else parse_day("--from", options.start),
+        known[1] if options.end is None else parse_day("--to", options.end),
+    )
+    start, end = max(asked[0], known[0]), min(asked[1], known[1])
+    what = "bars and forecasts" if stores else "bars"
     if end <= start:
-        raise OperatorError(f"--from {stamp(start)}: there is nothing between it and --to, or the last bar")
-    return start, end
+        there = f"{what} lie from {stamp(known[0])} to {stamp(known[1])}"
+        raise OperatorError(f"--from {stamp(asked[0])}: there is nothing between it and --to, or the last bar; {there}")
+    return start, end, cut_words(asked, known, what)
 
 
 def _markets(

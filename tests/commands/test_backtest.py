@@ -164,6 +164,30 @@ def test_symbols_without_forecasts_are_named_and_their_rows_are_told_apart(
     assert "of BTCUSDT, ETHUSDT; " in said
 
 
+def test_a_range_beyond_what_is_there_is_cut_and_changes_no_figure(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = told(capsys, words(folder))
+    assert (whole["started_at"], whole["ended_at"]) == ("2025-03-03T16:00:00.000Z", "2025-03-30T05:00:00.000Z")
+    assert not [note for note in whole["notes"] if note.startswith("asked for")]
+    wide = told(capsys, words(folder, "--from", "2024-01-01", "--to", "2030-01-01"))
+    assert wide["figures"] == whole["figures"]
+    assert wide["notes"][0] == (
+        "asked for 2024-01-01 to 2030-01-01; bars and forecasts lie from 2025-03-03T16:00Z to 2025-03-30T05:00Z: "
+        "that is what was run"
+    )
+    assert wide["notes"][1:] == whole["notes"]
+    within = told(capsys, words(folder, "--from", "2025-03-05", "--to", "2025-03-20"))
+    assert within["started_at"].startswith("2025-03-05T00:00")
+    assert not [note for note in within["notes"] if note.startswith("asked for")]
+
+
+def test_of_a_rule_the_bars_alone_bound_the_range(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, words(folder, "--rule", "rsi_dip", "--from", "2025-02-01", "--to", "2030-01-01"))
+    assert (found["started_at"], found["ended_at"]) == ("2025-03-01T00:00:00.000Z", "2025-03-30T08:00:00.000Z")
+    assert found["notes"][0].startswith("asked for 2025-02-01 to 2030-01-01; bars lie from 2025-03-01T00:00Z to ")
+
+
 def test_a_played_path_trades_at_other_prices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     worse, played = (told(capsys, words(folder, "--path", path)) for path in ("pessimistic", "played"))
     assert worse["signals"].keys() == played["signals"].keys()
@@ -187,6 +211,7 @@ def test_a_rule_trades_instead_of_forecasts(folder: Path, capsys: pytest.Capture
         (("--rule", "rsi_dip", "--interval", "5m"), "no 5m bars of these variants' symbols"),
         (("--checkpoint", "other@1"), "no forecasts of other@1; stored are: tiny@00000000"),
         (("--from", "2030-01-01"), "there is nothing between it and --to"),
+        (("--to", "2025-03-03"), "bars and forecasts lie from 2025-03-03T16:00Z to 2025-03-30T05:00Z"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(

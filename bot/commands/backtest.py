@@ -11,8 +11,10 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
+from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, unforecast
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
+from bot.commands.span import cut_words, known_range
 from bot.commands.stored import store_of
 from bot.config import BotFile, GuardsTable, money, read_toml
 from bot.errors import OperatorError
@@ -24,15 +26,15 @@ from bot.plugin_host import PluginHost
 from bot.research.backtest.engine import Outcome, Setup, run
 from bot.research.backtest.market import SymbolMarket, load_symbol
 from bot.research.backtest.page import backtest_page
-from bot.research.backtest.results import Results, predictions_of, results_of
+from bot.research.backtest.results import Results, predictions_of, results_of, trade_rows
 from bot.research.backtest.rules import RuleSource
 from bot.research.backtest.signals import SignalSource, StoredForecasts
 from bot.research.backtest.trade import terms_of
 from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
-from bot.strategy.exits import moves_stop
 from bot.strategy.follow import Path as Order
+from bot.strategy.guards import rules_of
 from bot.strategy.variant import Plugins, RulePlugin, Variant
 from bot.variants.files import load_variants
 
@@ -104,9 +106,7 @@ def make(options: BacktestOptions) -> Made:
     """Read everything, run it, measure it. OperatorError for what an operator can mend."""
     took = Stopwatch()
     settings = read_toml(options.config, BotFile) if options.config.exists() else BotFile()
-    for option, word, allowed in (("--path", options.path, PATHS), ("--detail", options.detail, DETAIL)):
-        if word not in allowed:
-            raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
+    _refuse_words(options)
     plugins = PluginHost.load(options.plugins).plugins
     variants = load_variants(options.variants, plugins, settings.account.max_positions)
     enabled = [variant for variant in variants if variant.enabled]
@@ -114,7 +114,7 @@ def make(options: BacktestOptions) -> Made:
         raise OperatorError(f"{options.variants[0]}: no variant is enabled")
     interval_ms = interval_of("--interval", options.interval)
     stores = {} if options.rule is not None else _stores(options, settings, enabled)
-    start, end = _range(options, list(stores.values()), interval_ms, enabled)
+    start, end, cut = _range(options, stores, interval_ms, enabled)
     markets, notes = _markets(options, enabled, interval_ms, start, end, settings.model.context)
     source: SignalSource = StoredForecasts(stores, start, end, interval_ms, settings.model.max_input_distance)
     if options.rule is not None:
@@ -139,12 +139,26 @@ def make(options: BacktestOptions) -> Made:
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
-        notes=(*notes, *_in_sample(stores, start), *_flattered(closed), *_coarse(enabled, markets)),
+        notes=(
+            *cut,
+            *notes,
+            *unforecast(enabled, markets, source, stores, start),
+            *in_sample(stores, start),
+            *flattered(closed),
+            *coarse(enabled, markets),
+            *guarded(outcome, results.refusals, rules_of(setup.guards)),
+        ),
         start=start,
         end=end,
         wallet=setup.wallet,
         seconds=took.seconds,
     )
+
+
+def _refuse_words(options: BacktestOptions) -> None:
+    for option, word, allowed in (("--path", options.path, PATHS), ("--detail", options.detail, DETAIL)):
+        if word not in allowed:
+            raise OperatorError(f"{option} {word}: expected one of {', '.join(allowed)}")
 
 
 def _rule(name: str, plugins: Plugins) -> RulePlugin:
@@ -168,30 +182,27 @@ def _stores(options: BacktestOptions, settings: BotFile, variants: Sequence[Vari
 
 
 def _range(
-    options: BacktestOptions, stores: Sequence[ForecastStore], interval_ms: int, variants: Sequence[Variant]
-) -> tuple[int, int]:
-    """From the first forecast, or of a rule the first bar after its warm-up, to the end of the last bar."""
+    options: BacktestOptions, stores: Mapping[str, ForecastStore], interval_ms: int, variants: Sequence[Variant]
+) -> tuple[int, int, list[str]]:
+    """What was asked for, as far as there are bars, and forecasts but for a rule; a note where that is less."""
     files = BarFiles(options.bars)
-    symbols = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
-    spans = [span for symbol in symbols if (span := files.span(symbol, interval_ms)) is not None]
-    if not spans:
+    series = [(symbol, stores.get(variant.tier)) for variant in variants for symbol in variant.symbols]
+    if known_range(files, interval_ms, ((symbol, None) for symbol, _ in series)) is None:
         wanted = f"no {options.interval} bars of these variants' symbols"
         raise OperatorError(f"--bars {options.bars}: {wanted}; see `python -m bot data`")
-    if options.start is None and options.rule is not None:
-        start = min(first for first, _ in spans)
-    elif options.start is None:
-        begins = [found for store in stores for symbol in symbols if (found := store.first(symbol)) is not None]
-        if not begins:
-            raise OperatorError(
-                f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`"
-            )
-        start = min(begins) // HOUR_MS * HOUR_MS
-    else:
-        start = parse_day("--from", options.start)
-    end = max(last for _, last in spans) if options.end is None else parse_day("--to", options.end)
+    known = known_range(files, interval_ms, series)
+    if known is None:
+        raise OperatorError(f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`")
+    asked = (
+        known[0] if options.start is None else parse_day("--from", options.start),
+        known[1] if options.end is None else parse_day("--to", options.end),
+    )
+    start, end = max(asked[0], known[0]), min(asked[1], known[1])
+    what = "bars and forecasts" if stores else "bars"
     if end <= start:
-        raise OperatorError(f"--from {stamp(start)}: there is nothing between it and --to, or the last bar")
-    return start, end
+        there = f"{what} lie from {stamp(known[0])} to {stamp(known[1])}"
+        raise OperatorError(f"--from {stamp(asked[0])}: there is nothing between it and --to, or the last bar; {there}")
+    return start, end, cut_words(asked, known, what)
 
 
 def _markets(
@@ -231,49 +242,12 @@ def _markets(
     return markets, (f"walked along {walked}", *notes)
 
 
-def _in_sample(stores: Mapping[str, ForecastStore], start: int) -> list[str]:
-    seen = {store.manifest.checkpoint: store.manifest.trained_to_at for store in stores.values()}
-    return [
-        f"{checkpoint} was trained on bars up to {stamp(until)}: what lies before is in-sample"
-        for checkpoint, until in seen.items()
-        if until is not None and until > start
-    ]
-
-
-def _flattered(closed: Sequence[Position]) -> list[str]:
-    trailed = sum(one.exit_reason in ("trailing_stop", "profit_floor") for one in closed)
-    if not trailed:
-        return []
-    return [
-        f"{trailed:,} of {len(closed):,} trades were ended by a stop that had moved: inside a bar prices run straight, "
-        "so that such a stop misses the zigzag that would have met it; take their gain as an upper bound"
-    ]
-
-
-def _coarse(variants: Sequence[Variant], markets: Mapping[str, SymbolMarket]) -> list[str]:
-    """A line for each variant whose stop moves where no finer bars than 1h tell how the price went."""
-    lines = []
-    for variant in variants:
-        spans = [markets[symbol].path.span for symbol in variant.symbols if symbol in markets]
-        walked = sum(int(span.sum()) for span in spans)
-        coarse = sum(int(span[span >= HOUR_MS].sum()) for span in spans)
-        if coarse and moves_stop(variant.exits):
-            share = f"{coarse / walked:.0%} of its days have no bars finer than 1h"
-            lines.append(
-                f"DOUBT {variant.name}: its stop moves, and {share}, which flatters it: do not trust its result"
-            )
-    return lines
-
-
 def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
     """The run as a report has it; `orders` counts entries and the market orders that closed them."""
     outcome, figures = made.outcome, made.results.figures
     signals: Counter[str] = Counter()
-    refusals: Counter[str] = Counter()
-    for (_, decision, reason), count in outcome.decisions.items():
+    for (_, decision, _reason), count in outcome.decisions.items():
         signals[decision] += count
-        if decision == "refuse" and count:
-            refusals[reason] += count
     still_open = [trade.position for trade in outcome.trades if trade.position.status is not PositionStatus.CLOSED]
     equity = tuple((at, Decimal(str(value))) for at, value in made.results.equity)
     return RunFacts(
@@ -283,7 +257,7 @@ def facts_of(options: BacktestOptions, made: Made) -> RunFacts:
         symbols=tuple(made.markets),
         variants=tuple(variant.name for variant in made.variants),
         signals=dict(signals),
-        refusals=dict(refusals.most_common()),
+        refusals=made.results.refusals,
         orders=figures.entries + figures.trades,
         entries_filled=figures.filled,
         exits={reason: group.trades for reason, group in made.results.by_exit.items()},
@@ -320,8 +294,10 @@ def _extra(made: Made) -> dict[str, Any]:
             if count
         ],
         "candidates": made.outcome.candidates,
+        "without_forecast": made.outcome.unforecast,
         "ruined_at": made.outcome.ruined_at,
         "notes": made.notes,
+        "trades": trade_rows(made.outcome.trades),
     }
 
 
@@ -333,10 +309,11 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _show(made: Made) -> None:
     results, figures = made.results, made.results.figures
-    rows = sum(made.outcome.decisions.values())
+    outcome, rows = made.outcome, sum(made.outcome.decisions.values())
     said = results.predictions
     console().print(
-        f"{day(made.start)} to {day(made.end)}: {rows:,} signals, {made.outcome.candidates:,} past the threshold, "
+        f"{day(made.start)} to {day(made.end)}: {rows:,} signals, of which {outcome.unforecast:,} without a forecast, "
+        f"{outcome.candidates:,} past the threshold; "
         f"{figures.entries:,} entries, {figures.filled:,} filled, {figures.trades:,} closed; {made.seconds:.1f} s",
         soft_wrap=True,
     )
@@ -353,6 +330,7 @@ def _show(made: Made) -> None:
     print_table(told)
     for title, groups in (("Variant", results.by_variant), ("Exit", results.by_exit), ("Symbol", results.by_symbol)):
         _show_groups(title, groups)
+    _show_refusals(results.refusals)
     for note in made.notes:
         console().print(note, style="bold yellow" if note.startswith("DOUBT") else "dim", soft_wrap=True)
     if made.outcome.ruined_at is not None:
@@ -366,6 +344,15 @@ def _show_groups(title: str, groups: Mapping[str, Group]) -> None:
     for name, group in groups.items():
         money_columns = (group.gross_pnl, -group.fees, group.funding, group.net_pnl)
         shown.add_row(name, f"{group.trades:,}", f"{group.won / group.trades:.0%}", *map(signed, money_columns))
+    print_table(shown)
+
+
+def _show_refusals(refusals: Mapping[str, int]) -> None:
+    if not refusals:
+        return
+    shown = Grid("Refused", "Signals", right="Signals")
+    for reason, count in refusals.items():
+        shown.add_row(reason, f"{count:,}")
     print_table(shown)
 
 

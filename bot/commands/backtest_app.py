@@ -15,7 +15,7 @@ def backtest(
     variants: Annotated[list[Path] | None, typer.Argument(help="Variant files, or folders of them.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day, UTC.  [default: the first forecast]")] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="The day after the last one.  [default: the last bar]")
+        str | None, typer.Option("--to", help="The day after the last one.  [default: the last forecast]")
     ] = None,
     detail: Annotated[str, typer.Option(help="Finest bars to walk along, where they are there: 1m | 5m | 1h.")] = "5m",
     path: Annotated[str, typer.Option(help="Order of a bar's extremes: pessimistic | played (the simulator's).")] = (

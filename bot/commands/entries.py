@@ -10,7 +10,7 @@ from rich.text import Text
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
-from bot.commands.stored import store_of
+from bot.commands.stored import dropped, store_of
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
 from bot.exchange.simulator.instruments import instrument_of
@@ -53,6 +53,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     to_at: int
     symbols: int
     in_sample_left_out: bool
+    without_forecasts: dict[str, list[str]]  # symbols by tier that were left out for that
     entries: list[EntryScore]
 
 
@@ -72,10 +73,15 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
     if not work:
         raise OperatorError(f"--symbol {', '.join(options.symbols)}: no variant trades it")
     tried: list[Tried] = []
+    missing: dict[str, list[str]] = {}
     with progress("entries", "symbols") as show:
         for done, (variant, symbol) in enumerate(work):
             show(done, len(work))
-            tried += _tried(options, settings, plugins.entries, variant, symbol)
+            found = _tried(options, settings, plugins.entries, variant, symbol)
+            if found is None:
+                missing.setdefault(variant.tier, []).append(symbol)
+            else:
+                tried += found
         show(len(work), len(work))
     if not tried:
         raise OperatorError("no signal is left in this range; --in-sample takes the bars of training too")
@@ -84,6 +90,7 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
         to_at=max(one.at for one in tried),
         symbols=len({one.symbol for one in tried}),
         in_sample_left_out=not options.in_sample,
+        without_forecasts={tier: list(dict.fromkeys(symbols)) for tier, symbols in missing.items()},
         entries=scores(tried, lambda one: str(getattr(one, options.by))),
     )
     if not any(one.known > 0 for one in told.entries):
@@ -101,15 +108,16 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
 
 def _tried(
     options: EntriesOptions, settings: BotFile, entries: Mapping[str, EntryPlugin], variant: Variant, symbol: str
-) -> Iterator[Tried]:
+) -> Iterator[Tried] | None:
+    """None where there is no forecast that counts."""
     store = store_of(options.store, variant.tier, options.checkpoint)
     start, end = _range(options, store)
     found = store.load(symbol, start, end)
     if not len(found):
-        return
+        return None
     ground = _ground(options, symbol)
     context = store.manifest.context
-    yield from entries_tried(variant, symbol, entries, found, ground, costs_of(settings.costs), context)
+    return entries_tried(variant, symbol, entries, found, ground, costs_of(settings.costs), context)
 
 
 def _range(options: EntriesOptions, store: ForecastStore) -> tuple[int | None, int | None]:
@@ -167,6 +175,8 @@ def _show(told: Told, by: str) -> None:
         style="dim",
         soft_wrap=True,
     )
+    if told.without_forecasts:
+        console().print(dropped(told.without_forecasts), style="dim", soft_wrap=True)
 
 
 def _hourly(entries: Sequence[EntryScore]) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bot.clock import HOUR_MS
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table
-from bot.commands.stored import base_store, store_of
+from bot.commands.stored import base_store, dropped, store_of
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
@@ -61,14 +61,21 @@ class _Source(msgspec.Struct, frozen=True, eq=False):
     checkpoint: str
     horizon: int
     trained_to: int | None
-    panel: Panel
+    symbols: tuple[str, ...]  # that were asked for
+    panel: Panel | None  # None: there is no row
+
+    @property
+    def missing(self) -> list[str]:
+        there = () if self.panel is None else set(self.panel.symbol.tolist())
+        return [symbol for symbol in self.symbols if symbol not in there]
 
 
 def print_ic(options: IcOptions, as_json: bool) -> None:
     configure_logs()
     settings = read_toml(options.config, BotFile) if options.config.exists() else BotFile()
     sources = _from_journal(options, settings) if options.journal else _from_stores(options, settings)
-    studies = [one for source in sources if (one := _studied(source, options.in_sample)) is not None]
+    seen = [_counted(source, options.in_sample) for source in sources]
+    studies = [_studied(one, one.panel, in_sample, options) for one, in_sample in seen if one.panel is not None]
     if not studies:
         raise OperatorError("no bar with a forecast is left in this range; --in-sample takes those of training too")
     if options.html is not None:
@@ -76,18 +83,24 @@ def print_ic(options: IcOptions, as_json: bool) -> None:
     if as_json:
         print_json(studies)
     else:
-        _show(studies, options)
+        _show(studies, options, {source.tier: source.missing for source, _ in seen if source.missing})
 
 
-def _studied(source: _Source, with_in_sample: bool) -> Study | None:
+def _counted(source: _Source, with_in_sample: bool) -> tuple[_Source, int]:
+    """What counts of it, and how many rows training may have seen."""
     panel = source.panel
+    if panel is None:
+        return source, 0
     seen = panel.at <= (source.trained_to or 0)
     if not with_in_sample:
         panel = panel.where(~seen)
-    if not len(panel):
-        return None
-    left_out = not with_in_sample
-    return study(panel, source.tier, source.checkpoint, source.horizon, int(seen.sum()), left_out=left_out)
+    return msgspec.structs.replace(source, panel=panel if len(panel) else None), int(seen.sum())
+
+
+def _studied(source: _Source, panel: Panel, in_sample: int, options: IcOptions) -> Study:
+    left_out = not options.in_sample
+    found = study(panel, source.tier, source.checkpoint, source.horizon, in_sample, left_out=left_out)
+    return msgspec.structs.replace(found, without_forecasts=source.missing)
 
 
 def _range(options: IcOptions) -> tuple[int | None, int | None]:
@@ -120,8 +133,8 @@ def _from_stores(options: IcOptions, settings: BotFile) -> Iterator[_Source]:
         others = _others(options, store, tier)
         parts = [_stored(files, store, others, symbol, start, end) for symbol in symbols]
         parts = [part for part in parts if len(part)]
-        if parts:
-            yield _Source(tier, made.checkpoint, made.horizon, made.trained_to_at, joined(parts))
+        panel = joined(parts) if parts else None
+        yield _Source(tier, made.checkpoint, made.horizon, made.trained_to_at, tuple(symbols), panel)
 
 
 def _stored(
@@ -177,7 +190,7 @@ def _from_journal(options: IcOptions, settings: BotFile) -> Iterator[_Source]:
             grouped[row.tier, row.checkpoint][row.symbol].append(row)
     for (tier, checkpoint), symbols in sorted(grouped.items()):
         parts = [_said(files, symbol, those, horizon) for symbol, those in symbols.items()]
-        yield _Source(tier, checkpoint, horizon, None, joined(parts))
+        yield _Source(tier, checkpoint, horizon, None, tuple(symbols), joined(parts))
 
 
 def _said(files: BarFiles, symbol: str, rows: Sequence[Predicted], horizon: int) -> Panel:
@@ -191,7 +204,7 @@ def _said(files: BarFiles, symbol: str, rows: Sequence[Predicted], horizon: int)
     return msgspec.structs.replace(panel, actual=actual)
 
 
-def _show(studies: Sequence[Study], options: IcOptions) -> None:
+def _show(studies: Sequence[Study], options: IcOptions, missing: Mapping[str, Sequence[str]]) -> None:
     shown = Grid(
         "Tier", "Checkpoint", "What", "Rows", "IC", "t", "ICIR", "Periods", "Hits",
         right="Rows IC t ICIR Periods Hits", first_to_go=("Checkpoint", "Periods", "Rows"),
@@ -202,6 +215,8 @@ def _show(studies: Sequence[Study], options: IcOptions) -> None:
     print_table(shown)
     for one in studies:
         console().print(_words(one), style="dim", soft_wrap=True)
+    if missing:
+        console().print(dropped(missing), style="dim", soft_wrap=True)
     if options.html is not None:
         console().print(f"pictures: {options.html}", style="dim", soft_wrap=True)
 

@@ -82,6 +82,12 @@ class Grid:
         return made
 
 
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def moment(at: int | None) -> str:
     return "" if at is None else _moment(at).strftime("%Y-%m-%d %H:%M:%S")
 

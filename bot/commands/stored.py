@@ -1,7 +1,9 @@
 """Which stored forecasts a tier's research reads, by what their manifests say; no model is loaded for it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bot.commands.output import few
 from bot.errors import OperatorError
 from bot.history.forecasts import ForecastStore, StoreManifest, stores
 
@@ -41,3 +43,9 @@ def base_store(root: Path, manifest: StoreManifest) -> ForecastStore | None:
         ):
             return store
     return None
+
+
+def dropped(symbols: Mapping[str, Sequence[str]]) -> str:
+    """In words, which symbols (by tier) have no forecast that counts."""
+    told = "; ".join(f"{tier} {few(those)}" for tier, those in symbols.items())
+    return f"left out, no forecast in this range, or in-sample alone: {told}; see `python -m bot forecast make`"

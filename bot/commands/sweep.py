@@ -11,11 +11,12 @@ import polars as pl
 import typer
 from rich.text import Text
 
-from bot.clock import HOUR_MS, Stopwatch
+from bot.clock import DAY_MS, HOUR_MS, Stopwatch
 from bot.commands.backtest import PATHS
 from bot.commands.output import Grid as Printed
-from bot.commands.output import configure_logs, console, day, moment, print_json, print_table, signed
+from bot.commands.output import configure_logs, console, day, few, moment, print_json, print_table, signed
 from bot.commands.progress import progress
+from bot.commands.span import Range, cut_words, known_range
 from bot.commands.stored import store_of
 from bot.config import BotFile, parse_toml, read_toml
 from bot.errors import OperatorError
@@ -24,7 +25,7 @@ from bot.history.forecasts import ForecastStore, require
 from bot.history.layout import INTERVALS, write_frame
 from bot.plugin_host import PluginHost
 from bot.research.backtest.market import SymbolMarket, load_symbol
-from bot.research.backtest.signals import StoredForecasts
+from bot.research.backtest.signals import StoredForecasts, silent
 from bot.research.backtest.trade import Terms, terms_of
 from bot.research.sweep.assemble import Recipe, Span, assemble
 from bot.research.sweep.grid import Grid, read_grid
@@ -61,9 +62,11 @@ class SweepTold(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     from_at: int
     to_at: int
+    notes: list[str]  # where the grid's span is more than there is
     trained_to_at: int | None  # what the model had seen: results before it are in-sample for the model
     symbols: list[str]
     without_bars: list[str]
+    without_forecasts: list[str]  # of those that have bars
     days_by_detail: dict[str, float]  # of all symbols together, by the interval of the bars that were walked
     signals: int
     computed: int  # configurations, in this run; the others were there
@@ -82,6 +85,7 @@ class _Inputs(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     source: StoredForecasts
     context: int
     terms: Terms
+    notes: list[str]
 
 
 def sweep(options: SweepOptions, as_json: bool) -> None:
@@ -105,9 +109,11 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
         checkpoint=inputs.store.manifest.checkpoint,
         from_at=start,
         to_at=end,
+        notes=inputs.notes,
         trained_to_at=inputs.store.manifest.trained_to_at,
         symbols=sorted(markets),
         without_bars=sorted(set(recipe.base.symbols) - markets.keys()),
+        without_forecasts=silent(inputs.source, recipe.base, sorted(markets), start),
         days_by_detail=_days_by_detail(markets.values()),
         signals=len(work.extracted),
         computed=computed,
@@ -141,15 +147,26 @@ def _read(options: SweepOptions) -> _Inputs:
     tier, context = recipe.base.tier, settings.model.context
     store = store_of(options.store, tier, options.checkpoint)
     require(store, context=context, horizon=settings.model.horizon, interval_ms=HOUR_MS)
+    files, those = BarFiles(options.bars), [(symbol, store) for symbol in recipe.base.symbols]
+    known = known_range(files, HOUR_MS, those)
+    if known is None:
+        wanted = f"no forecasts of bars of {recipe.base.name}'s symbols"
+        raise OperatorError(f"{options.store}: {wanted} in {options.bars}; see `python -m bot forecast make`")
+    recipe = Recipe(grid.within(*known), parse_toml(grid.variant), plugins, settings.account.max_positions)
     terms = terms_of(settings.costs, PATHS[grid.sweep.path], 0, arms=settings.orders.prearm_stops)
     return _Inputs(
         recipe=recipe,
         markets=_markets(options, recipe, context),
         store=store,
-        source=StoredForecasts({tier: store}, *grid.span(), HOUR_MS, settings.model.max_input_distance),
+        source=StoredForecasts({tier: store}, *recipe.grid.span(), HOUR_MS, settings.model.max_input_distance),
         context=context,
         terms=msgspec.structs.replace(terms, liquidates=False),
+        notes=cut_words(grid.span(), _whole_days(known), "bars and forecasts"),
     )
+
+
+def _whole_days(known: Range) -> Range:
+    return known[0] // DAY_MS * DAY_MS, -(-known[1] // DAY_MS) * DAY_MS
 
 
 def _markets(options: SweepOptions, recipe: Recipe, context: int) -> Mapping[str, SymbolMarket]:
@@ -209,7 +226,7 @@ def _show(told: SweepTold, grid: Grid) -> None:
     print_table(_winners(ranking.rows))
     for row in ranking.rows:
         console().print(f"{row.rank}. No. {row.number}: {settings_of(row, grid)}", soft_wrap=True, markup=False)
-    for line in _doubts(told):
+    for line in (*told.notes, *_doubts(told)):
         console().print(line, style="dim", soft_wrap=True)
     for one in told.verified:
         _show_verified(one)
@@ -283,6 +300,8 @@ def _doubts(told: SweepTold) -> list[str]:
         )
     if told.without_bars:
         lines.append(f"Left out, no bars: {', '.join(told.without_bars)}.")
+    if told.without_forecasts:
+        lines.append(f"No forecasts in this span: {few(told.without_forecasts)}; see `python -m bot forecast make`.")
     if not ranking.rows:
         lines.append("No configuration has enough trades in-sample; see sweep.min_trades.")
     return lines

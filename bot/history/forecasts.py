@@ -103,10 +103,13 @@ class ForecastStore:
         inside = (path.name for path in self.folder.iterdir() if SYMBOL.fullmatch(path.name))
         return tuple(sorted(name for name in inside if month_files(self.folder / name)))
 
-    def first(self, symbol: str) -> int | None:
-        """The bar close of the oldest forecast; None where nothing is stored of the symbol."""
+    def span(self, symbol: str) -> tuple[int, int] | None:
+        """The bar closes of the oldest and the newest forecast; None where nothing is stored of the symbol."""
         months = month_files(self.folder / symbol)
-        return None if not months else int(read_frame(months[0], {AT: pl.Int64()})[AT].to_numpy()[0])
+        ends = [read_frame(path, {AT: pl.Int64()})[AT].to_numpy() for path in months[:: max(1, len(months) - 1)]]
+        if not ends or not len(ends[0]) or not len(ends[-1]):
+            return None
+        return int(ends[0][0]), int(ends[-1][-1])
 
     def load(self, symbol: str, start: int | None = None, end: int | None = None) -> Forecasts:
         """The forecasts with start <= bar_close_at < end; none where nothing is stored of the symbol."""

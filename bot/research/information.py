@@ -77,6 +77,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     decay: list[Ahead]
     quintiles: list[Group]  # mean actual return by predicted return
     baselines: list[Score]
+    without_forecasts: list[str] = []  # symbols that were asked for and have no row
 
 
 def study(panel: Panel, tier: str, checkpoint: str, horizon: int, in_sample: int, *, left_out: bool) -> Study:

@@ -130,8 +130,7 @@ Points = tuple[tuple[float, int], tuple[float, int], tuple[float, int], tuple[fl
 
 @compiled
 def by_the_clock(rule: int) -> bool:
-    """Whether it is a moment that ends a position, and not a price. What it meets is the price that stood then, in the
-    order in which the bar is played: the path's better extreme would be a present."""
+    """Whether it is a moment that ends a position, and not a price: what it meets is the price that stands then."""
     return rule in (MAX_HOLD, SESSION_END)
 
 
@@ -141,6 +140,23 @@ def points(opened: float, high: float, low: float, close: float, interval_ms: in
     low_first = close >= opened if path == AS_PLAYED else (sign > 0) == (path == WORST_FIRST)
     first, second = (low, high) if low_first else (high, low)
     return (opened, 0), (first, interval_ms // 4), (second, interval_ms // 2), (close, interval_ms - 1)
+
+
+Stations = tuple[tuple[float, float, int], tuple[float, float, int], tuple[float, float, int], tuple[float, float, int]]
+
+
+@compiled
+def stations(opened: float, high: float, low: float, close: float, interval_ms: int, sign: int, path: int) -> Stations:
+    """The bar's `points`, and between price and time the price that stands then: on a WORST_FIRST path that of the bar
+    as it is played, because there its better extreme would stand for half of each bar."""
+    first, second, third, fourth = points(opened, high, low, close, interval_ms, sign, path)
+    stands = points(opened, high, low, close, interval_ms, sign, AS_PLAYED if path == WORST_FIRST else path)
+    return (
+        (first[0], stands[0][0], first[1]),
+        (second[0], stands[1][0], second[1]),
+        (third[0], stands[2][0], third[1]),
+        (fourth[0], stands[3][0], fourth[1]),
+    )
 
 
 @compiled
@@ -171,10 +187,7 @@ def walk_bar(
     """
     max_hold_ms, red_after_ms, session_end_at = rules[4:]
     stood = entry
-    standing = points(opened, high, low, close, interval_ms, sign, AS_PLAYED if path == WORST_FIRST else path)
-    for (price, after), (played, _) in zip(  # noqa: B905  # numba knows no strict
-        points(opened, high, low, close, interval_ms, sign, path), standing
-    ):
+    for price, played, after in stations(opened, high, low, close, interval_ms, sign, path):
         now = open_at + after
         if now < opened_at:
             continue

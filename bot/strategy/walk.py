@@ -13,7 +13,6 @@ import numpy.typing as npt
 from bot.messages import Bars
 from bot.strategy.compiling import compiled
 from bot.strategy.exits import (
-    AS_PLAYED,
     BEST_FIRST,
     EXIT,
     MIN_MOVE_PCT,
@@ -29,6 +28,7 @@ from bot.strategy.exits import (
     gain_pct,
     passed,
     points,
+    stations,
     stop_price,
     target_price,
     time_up,
@@ -198,10 +198,7 @@ def hold(
             return TORN, 0.0, 0, index, False
         opened, high, low, close = ticks[index]
         order = BEST_FIRST if waited and index == start and path == WORST_FIRST else path
-        standing = points(opened, high, low, close, span[index], sign, AS_PLAYED if order == WORST_FIRST else order)
-        for (price, after), (played, _) in zip(  # noqa: B905  # numba knows no strict
-            points(opened, high, low, close, span[index], sign, order), standing
-        ):
+        for price, played, after in stations(opened, high, low, close, span[index], sign, order):
             now = at[index] + after
             if now < first_at:
                 continue

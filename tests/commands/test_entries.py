@@ -73,6 +73,16 @@ def test_all_six_methods_are_held_against_each_other(folder: Path, capsys: pytes
     assert found["from_at"] >= "2025-03-09T08"  # what training saw is left out
 
 
+def test_a_symbol_without_forecasts_is_named(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "v.toml").write_text('[variant]\nname = "V"\ntier = "t1"\nsymbols = ["BTCUSDT", "SOLUSDT"]\n')
+    given = words(folder)
+    given[2] = str(tmp_path / "v.toml")
+    assert main([*given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["without_forecasts"] == {"t1": ["SOLUSDT"]}
+    assert main(given) == 0
+    assert "left out, no forecast in this range, or in-sample alone: t1 SOLUSDT; see" in capsys.readouterr().out
+
+
 def test_where_only_hourly_bars_are_there_and_will_not_do_one_line_says_that_nothing_is_known(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

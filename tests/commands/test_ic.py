@@ -1,6 +1,7 @@
 """`ic` by its command line: over stored forecasts of a model that knows something, and over a journal."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,22 @@ def test_an_adapter_is_held_against_its_base(folder: Path, capsys: pytest.Captur
     assert list(baselines) == ["reversal 4 h", "reversal 24 h", "reversal 72 h", "momentum 168 h", ZERO_SHOT]
     assert abs(baselines[ZERO_SHOT]["ic"]) < 0.15 < found["total"]["ic"]
     assert found["from_at"].startswith("2025-03-13")
+
+
+def test_a_symbol_without_forecasts_is_named(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    variant = '[variant]\nname = "V"\ntier = "t1"\nsymbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]\n'
+    (tmp_path / "v.toml").write_text(variant)
+    shutil.copy(folder / "bars" / "ETHUSDT-1h.parquet", tmp_path / "SOLUSDT-1h.parquet")
+    for symbol in SYMBOLS:
+        shutil.copy(folder / "bars" / f"{symbol}-1h.parquet", tmp_path)
+    given = words(folder, "--variants", str(tmp_path / "v.toml"), "--bars", str(tmp_path))
+    given = [*given[:1], *given[3:]]
+    [found] = told(capsys, given)
+    assert (found["symbols"], found["without_forecasts"]) == (2, ["SOLUSDT"])
+    assert main(given) == 0
+    assert "left out, no forecast in this range, or in-sample alone: t1 SOLUSDT; see" in capsys.readouterr().out
+    assert main(words(folder)) == 0
+    assert "left out, no forecast" not in capsys.readouterr().out
 
 
 def test_what_training_saw_is_counted_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

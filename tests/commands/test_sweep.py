@@ -1,6 +1,8 @@
 """`sweep` by its command line: ranked with its doubts, resumed, verified by the exact backtest."""
 
+import datetime
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -187,6 +189,76 @@ def test_a_row_whose_stop_moves_along_hourly_bars_is_doubted(
         assert {row["flattered"] for row in told["ranking"]["rows"]} == doubted
         page = (Path(told["folder"]) / "report.html").read_text(encoding="utf-8")
         assert ("DOUBT: its stop moves along 1h bars" in page) == (True in doubted)
+
+
+def spanning(folder: Path, tmp_path: Path, **days: str) -> Path:
+    """The grid with other days."""
+    text = GRID.replace('"variant.toml"', f'"{folder / "variant.toml"}"')
+    for key, day in days.items():
+        text = re.sub(f"^{key} = .*$", f'{key} = "{day}"', text, flags=re.MULTILINE)
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_span_beyond_what_is_there_is_cut_and_changes_no_figure(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for start, end in (("2025-03-09", "2025-04-02"), ("2024-01-01", "2030-01-01")):
+        given = words(folder, tmp_path, "--json")
+        given[1] = str(spanning(folder, tmp_path, start=start, end=end))
+        assert main(given) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    whole, wide = told
+    assert (whole["notes"], wide["from_at"], wide["to_at"]) == ([], whole["from_at"], whole["to_at"])
+    assert wide["ranking"] == whole["ranking"]
+    assert wide["notes"] == [
+        "asked for 2024-01-01 to 2030-01-01; bars and forecasts lie from 2025-03-09T00:00Z to 2025-04-02T00:00Z: "
+        "that is what was run"
+    ]
+    given.remove("--json")
+    assert main(given) == 0
+    assert "asked for 2024-01-01 to 2030-01-01" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("days", "fault"),
+    [
+        ({"start": "2026-01-01", "end": "2026-04-01", "out_of_sample_from": "2026-03-01"},
+         "key sweep.start: there is nothing from 2026-01-01 to 2026-04-01; bars and forecasts lie from 2025-03-09 to"),
+        ({"end": "2026-04-01", "out_of_sample_from": "2026-03-01"},
+         "key sweep.out_of_sample_from: 2026-03-01 leaves nothing on one side of it; bars and forecasts lie from"),
+    ],
+)  # fmt: skip
+def test_a_span_that_leaves_nothing_is_refused_by_key(
+    folder: Path, tmp_path: Path, days: dict[str, str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = words(folder, tmp_path)
+    given[1] = str(spanning(folder, tmp_path, **days))
+    assert main(given) == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_a_span_without_forecasts_is_told_from_a_threshold_that_is_too_high(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "forecasts", tmp_path / "forecasts")
+    given = words(folder, tmp_path, "--store", tmp_path / "forecasts")
+    given[1] = str(spanning(folder, tmp_path, start="2025-03-12", end="2025-03-20", out_of_sample_from="2025-03-17"))
+
+    def keep(symbol: str, row: pl.Expr) -> None:
+        for path in (tmp_path / "forecasts").rglob(f"{symbol}/*.parquet"):
+            pl.read_parquet(path).filter(row).write_parquet(path)
+
+    at = pl.from_epoch("bar_close_at", time_unit="ms").dt.date()
+    outside = ~at.is_between(datetime.date(2025, 3, 11), datetime.date(2025, 3, 20))
+    keep("BBBUSDT", outside)
+    assert main(given) == 0
+    assert "No forecasts in this span: BBBUSDT; see `python -m bot forecast make`." in capsys.readouterr().out
+    keep("AAAUSDT", outside)
+    assert main(given) == 2
+    assert "no forecasts of V's symbols in this span; see `python -m bot forecast make`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,16 @@ def test_what_is_stored_is_what_the_decision_gets(tmp_path: Path) -> None:
     assert found.at(10 * HOUR_MS, max_distance=1.0) == ForecastRefused("BTCUSDT", "input_unlike_training")
 
 
+def test_the_span_is_from_the_oldest_to_the_newest_of_all_months(tmp_path: Path) -> None:
+    store = make_store(tmp_path, MANIFEST)
+    assert store.span("BTCUSDT") is None
+    store.add("BTCUSDT", table(store, 10, 3))
+    assert store.span("BTCUSDT") == (10 * HOUR_MS, 12 * HOUR_MS)
+    for first in (1_000, 2_000):
+        store.add("BTCUSDT", table(store, first, 3))
+    assert store.span("BTCUSDT") == (10 * HOUR_MS, 2_002 * HOUR_MS)
+
+
 def test_rows_may_be_added_in_any_order_and_months_are_files(tmp_path: Path) -> None:
     store = make_store(tmp_path, MANIFEST)
     january = 31 * 24

@@ -52,9 +52,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     trades: list[Trade]  # in the order of their decisions
     decisions: Counter[tuple[str, str, str]]  # rows by variant, decision and reason
-    candidates: int
+    candidates: int  # rows whose forecast reaches the threshold
     rows: list[Signal]  # where every row was asked for
     ruined_at: int | None
+    unforecast: int = 0  # rows that had a window and nothing, or no number, was said of
+    first_refused_at: dict[str, int] = {}  # of what was decided row by row, by reason
 
 
 class _Candidates(msgspec.Struct, frozen=True, eq=False):
@@ -104,9 +106,11 @@ def run(
     return Outcome(
         trades=deciding.trades,
         decisions=decisions,
-        candidates=len(order),
+        candidates=deciding.candidates,
+        unforecast=deciding.unforecast,
         rows=deciding.rows,
         ruined_at=deciding.account.ruined_at,
+        first_refused_at=deciding.first_refused_at,
     )
 
 
@@ -223,6 +227,9 @@ class _Deciding:
         self._funding: dict[str, tuple[int, tuple[Decimal, int]]] = {}  # payments made, and what is known of the next
         self.trades: list[Trade] = []
         self.rows: list[Signal] = []
+        self.candidates = 0
+        self.unforecast = 0
+        self.first_refused_at: dict[str, int] = {}
         every_ms = setup.guards.check_minutes * MINUTE_MS
         self.account = Account(rules_of(setup.guards), every_ms, setup.start, setup.wallet, self._price_at)
 
@@ -242,12 +249,17 @@ class _Deciding:
         self.account.pass_time(row.at)
         market = self._markets.get(symbol)
         seen, measures = self._see(variant, symbol, row, market, price)
+        predicted = seen.forecast.predicted_return if isinstance(seen.forecast, Forecast) else math.nan
+        self.candidates += predicted != 0.0 and abs(predicted) >= variant.threshold
+        self.unforecast += seen.bars is not None and not math.isfinite(predicted)
         judged = judge(variant, seen, self.account.exposure, measures)
         self._decisions[variant.name, judged.decision, judged.reason] += 1
+        if judged.intent is None:
+            self.first_refused_at.setdefault(judged.reason, row.at)
         if self._setup.every_row:
             self.rows.append(row_of(judged))
-        if judged.intent is not None and market is not None and isinstance(seen.forecast, Forecast):
-            self._enter(judged.intent, market, seen.mark_price, seen.forecast.predicted_return)
+        if judged.intent is not None and market is not None:
+            self._enter(judged.intent, market, seen.mark_price, predicted)
 
     def _see(
         self, variant: Variant, symbol: str, row: _Row, market: SymbolMarket | None, price: float

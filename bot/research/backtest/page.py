@@ -52,6 +52,7 @@ def _cards(
     yield Card("Variants", "Closed trades", _groups(results.by_variant))
     yield Card("Symbols", "Net result and trades", groups_chart(results.by_symbol))
     yield Card("Exits", "What ended the trades", groups_chart(results.by_exit))
+    yield Card("Refused", "Signals by the first reason that stood against them", _refusals(results.refusals))
     yield Card("Hours (UTC)", "By the hour of the entry", _groups(results.by_hour))
     newest = f"The newest {MOST_TRADES:,}" if len(closed) > MOST_TRADES else "Closed positions"
     yield Card("Trades", newest, trades_table(tuple(closed[-MOST_TRADES:])))
@@ -85,6 +86,13 @@ def _groups(groups: Mapping[str, Group]) -> str:
         for name, group in groups.items()
     )
     return table("groups", GROUP_HEADS, {0}, rows)
+
+
+def _refusals(refusals: Mapping[str, int]) -> str:
+    if not refusals:
+        return '<div class="empty">No signal was refused.</div>'
+    rows = ([html.escape(reason), f"{count:,}"] for reason, count in refusals.items())
+    return table("refusals", ("Reason", "Signals"), {0}, rows)
 
 
 def _predictions(said: Predictions) -> Iterator[Card]:

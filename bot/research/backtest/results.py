@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from bot.messages import Floats, Position, PositionStatus
+from bot.messages import Floats, Position, PositionStatus, Side
 from bot.research import statistics
 from bot.research.backtest.engine import Outcome
 from bot.research.backtest.market import SymbolMarket
@@ -60,6 +61,29 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     shown: list[tuple[float, float]]  # some of them: predicted, actual
 
 
+class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One filled trade; of one that is open still there is no exit, and no payment of funding yet."""
+
+    position_id: str  # its signal's
+    variant: str
+    tier: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    created_at: int
+    opened_at: int | None
+    entry_price: Decimal | None
+    maker: bool  # the entry
+    closed_at: int | None
+    exit_price: Decimal | None
+    exit_reason: str | None
+    predicted_return: float
+    gross_pnl: Decimal
+    fees: Decimal
+    funding: Decimal
+    net_pnl: Decimal
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     predictions: Predictions | None
@@ -69,6 +93,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     by_hour: dict[str, Group]  # UTC, of the entry
     by_exit: dict[str, Group]
     by_month: dict[str, Group]
+    refusals: dict[str, int]  # signals by the reason, the most frequent first
 
 
 def results_of(
@@ -93,6 +118,7 @@ def results_of(
         by_hour=_in_order(closed, lambda one: f"{_hour(one):02d}"),
         by_exit=grouped(closed, lambda one: one.exit_reason or "unknown"),
         by_month=_in_order(closed, lambda one: _month(one.closed_at or 0)),
+        refusals=_refusals(outcome),
     )
     return results, closed
 
@@ -208,6 +234,43 @@ def _figures(outcome: Outcome, closed: Sequence[Position], at: Times, equity: Fl
         turnover=statistics.turnover(traded, float(np.mean(equity)), years),
         fees_of_gross=float(fees) / won_gross if won_gross else math.nan,
         mean_hold_minutes=float(np.mean([(until - since) / MINUTE_MS for since, until in held])) if held else math.nan,
+    )
+
+
+def _refusals(outcome: Outcome) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for (_, decision, reason), count in outcome.decisions.items():
+        if decision == "refuse" and count:
+            found[reason] += count
+    return dict(found.most_common())
+
+
+def trade_rows(trades: Iterable[Trade]) -> list[TradeRow]:
+    """The filled ones, in the order of their decisions."""
+    return [_trade_row(trade) for trade in trades if trade.position.filled]
+
+
+def _trade_row(trade: Trade) -> TradeRow:
+    position = trade.position
+    return TradeRow(
+        position_id=position.position_id,
+        variant=position.variant,
+        tier=position.tier,
+        symbol=position.symbol,
+        side=position.side,
+        quantity=position.filled,
+        created_at=position.created_at,
+        opened_at=position.opened_at,
+        entry_price=position.entry_price,
+        maker=trade.maker,
+        closed_at=position.closed_at,
+        exit_price=position.exit_price,
+        exit_reason=position.exit_reason,
+        predicted_return=trade.predicted,
+        gross_pnl=position.gross_pnl,
+        fees=position.fees,
+        funding=position.funding,
+        net_pnl=position.net_pnl,
     )
 
 

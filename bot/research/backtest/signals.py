@@ -1,6 +1,6 @@
 """Where predicted returns come from: stored forecasts, or a rule over bars. What live asks the model, looked up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -51,6 +51,12 @@ class SignalSource(Protocol):
         ...
 
     def said(self, variant: Variant, symbol: str) -> Said: ...
+
+
+def silent(source: SignalSource, variant: Variant, symbols: Iterable[str], start: int) -> list[str]:
+    """Those of the symbols that the source says nothing of to the variant's cycles from `start` on."""
+    heard = {symbol: source.said(variant, symbol).bar_close_at for symbol in symbols}
+    return [symbol for symbol, at in heard.items() if not len(at) or at[-1] <= start - source.interval_ms]
 
 
 class StoredSaid(msgspec.Struct, frozen=True, eq=False):

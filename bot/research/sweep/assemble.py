@@ -13,7 +13,7 @@ from bot.config import VariantFile, decode
 from bot.errors import OperatorError
 from bot.messages import Floats
 from bot.research.backtest.market import SymbolMarket
-from bot.research.backtest.signals import SignalSource
+from bot.research.backtest.signals import SignalSource, silent
 from bot.research.backtest.trade import Terms
 from bot.research.significance import walk_forward
 from bot.research.sweep.columns import Flags
@@ -104,6 +104,9 @@ def assemble(
     variant = msgspec.structs.replace(recipe.base, threshold=min(thresholds.values()))
     extracted = extract(variant, filters.settings, entries, markets, source, setup_of(start, end, context, terms), told)
     if not len(extracted):
+        if len(silent(source, variant, markets, start)) == len(markets):
+            wanted = f"no forecasts of {variant.name}'s symbols in this span"
+            raise OperatorError(f"{grid.source}: {wanted}; see `python -m bot forecast make`")
         raise OperatorError(f"{grid.source}: no forecast reaches the lowest threshold in this span")
     first_day, days = days_of(start, end)
     spans = spans_of(grid, _longest(rules, entries))

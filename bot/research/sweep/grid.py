@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from bot.clock import DAY_MS
 from bot.config import Count, Option, Symbol, Table, decode, parse_toml
 from bot.errors import OperatorError
 
@@ -108,6 +109,20 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     def span(self) -> tuple[int, int]:
         return day_ms(self.sweep.start), day_ms(self.sweep.end)
 
+    def within(self, begin: int, end: int) -> "Grid":
+        """The grid over those of its days of which bars and forecasts, from `begin` to `end`, tell at least a part.
+        OperatorError where no day is left, or none on one side of what is held back."""
+        start, stop = self.span()
+        start, stop = max(start, begin - begin % DAY_MS), min(stop, end + -end % DAY_MS)
+        table, there = self.sweep, f"bars and forecasts lie from {_day(begin)} to {_day(end)}"
+        if stop <= start:
+            raise _fault(self.source, "sweep.start", f"there is nothing from {table.start} to {table.end}; {there}")
+        held_back = table.out_of_sample_from
+        if held_back is not None and not start < day_ms(held_back) < stop:
+            words = f"{held_back} leaves nothing on one side of it; {there}"
+            raise _fault(self.source, "sweep.out_of_sample_from", words)
+        return msgspec.structs.replace(self, sweep=msgspec.structs.replace(table, start=_day(start), end=_day(stop)))
+
 
 def read_grid(path: Path) -> Grid:
     """OperatorError names the file, the key and what is allowed."""
@@ -138,6 +153,10 @@ def read_grid(path: Path) -> Grid:
 def day_ms(day: str) -> int:
     """OperatorError is raised by `read_grid` before anything else asks."""
     return int(datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC).timestamp()) * 1_000
+
+
+def _day(at: int) -> str:
+    return datetime.datetime.fromtimestamp(at / 1_000, datetime.UTC).strftime("%Y-%m-%d")
 
 
 def _check_days(source: str, table: SweepTable) -> None:

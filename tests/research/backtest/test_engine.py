@@ -116,6 +116,9 @@ def test_what_is_counted_without_a_row_is_what_the_rows_say() -> None:
     variants = [a_variant(variant={"filters": ["rsi"]})]
     counted, written = go(variants, holed, said), go(variants, holed, said, every_row=True)
     assert +counted.decisions == +written.decisions
+    assert counted.candidates == written.candidates
+    none_said = sum(counted.decisions["BTC", "refuse", reason] for reason in ("absurd_forecast", "forecast_missing"))
+    assert counted.unforecast == written.unforecast == none_said > 0
     assert sum(written.decisions.values()) == len(written.rows) == DAYS * 48
     reasons = {reason for _, _, reason in +counted.decisions}
     assert reasons >= {"allowed", "below_threshold", "absurd_forecast", "forecast_missing", "bar_missing", "window_gap"}

@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
-from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, unforecast
+from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, stale, unforecast
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.span import cut_words, known_range
@@ -143,6 +143,7 @@ def make(options: BacktestOptions) -> Made:
             *cut,
             *notes,
             *unforecast(enabled, markets, source, stores, start),
+            *stale(enabled, markets, source, start),
             *in_sample(stores, start),
             *flattered(closed),
             *coarse(enabled, markets),

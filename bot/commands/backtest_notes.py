@@ -9,7 +9,7 @@ from bot.history.layout import stamp
 from bot.messages import Position
 from bot.research.backtest.engine import Outcome
 from bot.research.backtest.market import SymbolMarket
-from bot.research.backtest.signals import SignalSource, silent
+from bot.research.backtest.signals import SignalSource, StoredSaid, made_on_others, silent
 from bot.strategy.exits import moves_stop
 from bot.strategy.guards import GuardRules
 from bot.strategy.variant import Variant
@@ -64,6 +64,26 @@ def guarded(outcome: Outcome, refusals: Mapping[str, int], rules: GuardRules) ->
                 "--no-guards trades without"
             )
     return lines
+
+
+def stale(
+    variants: Sequence[Variant], markets: Mapping[str, SymbolMarket], source: SignalSource, start: int
+) -> list[str]:
+    """A line for each checkpoint whose stored forecasts were made on other bars than those that are traded."""
+    others: dict[str, dict[str, int]] = {}
+    for variant in variants:
+        for symbol in [symbol for symbol in variant.symbols if symbol in markets]:
+            said = source.said(variant, symbol)
+            if isinstance(said, StoredSaid):
+                counts = others.setdefault(said.forecasts.checkpoint, {})
+                counts[symbol] = made_on_others(said.forecasts, markets[symbol].bars)
+    return [
+        f"DOUBT {sum(counts.values()):,} forecasts of {checkpoint} were made on other bars than these, of "
+        f"{few([symbol for symbol, count in counts.items() if count])}; `python -m bot forecast make VARIANTS "
+        f"--from {day(start)}` makes them anew"
+        for checkpoint, counts in others.items()
+        if sum(counts.values())
+    ]
 
 
 def unforecast(

@@ -141,6 +141,18 @@ def thin_out(folder: Path, symbol: str, since: int, until: int) -> None:
         pl.read_parquet(path).filter(~pl.col("bar_close_at").is_between(*at)).write_parquet(path)
 
 
+def test_forecasts_that_were_made_on_other_bars_are_doubted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    span = ("--from", "2025-03-10", "--to", "2025-03-20")
+    assert not [note for note in told(capsys, words(folder, *span))["notes"] if "other bars" in note]
+    [path] = (folder / "bars").rglob("ETHUSDT*1h*")
+    for month in [path] if path.is_file() else path.glob("*.parquet"):
+        prices = [pl.col(name) * 1.02 for name in ("open", "high", "low", "close")]
+        pl.read_parquet(month).with_columns(prices).write_parquet(month)
+    [note] = [note for note in told(capsys, words(folder, *span))["notes"] if "other bars" in note]
+    assert note.startswith("DOUBT 24")  # of each hour of ten days, one before them too
+    assert "of tiny@00000000 were made on other bars than these, of ETHUSDT; " in note
+
+
 def test_symbols_without_forecasts_are_named_and_their_rows_are_told_apart(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

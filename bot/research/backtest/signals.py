@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bot.clock import MINUTE_MS
 from bot.history.forecasts import Forecasts, ForecastStore
-from bot.messages import Floats, Forecast, ForecastRefused
+from bot.messages import Bars, Floats, Forecast, ForecastRefused
 from bot.strategy.reasons import Reason
 from bot.strategy.variant import Variant
 from bot.strategy.window import distance_refusal
@@ -57,6 +57,16 @@ def silent(source: SignalSource, variant: Variant, symbols: Iterable[str], start
     """Those of the symbols that the source says nothing of to the variant's cycles from `start` on."""
     heard = {symbol: source.said(variant, symbol).bar_close_at for symbol in symbols}
     return [symbol for symbol, at in heard.items() if not len(at) or at[-1] <= start - source.interval_ms]
+
+
+def made_on_others(forecasts: Forecasts, bars: Bars) -> int:
+    """How many of the forecasts were made on bars that ended at another close than these: no such answer is live's."""
+    if not len(bars):
+        return 0
+    closes_at = bars.open_time + bars.interval_ms
+    row = np.minimum(np.searchsorted(closes_at, forecasts.bar_close_at), len(bars) - 1)
+    known = closes_at[row] == forecasts.bar_close_at
+    return int((bars.close[row] != forecasts.last_close)[known].sum())
 
 
 class StoredSaid(msgspec.Struct, frozen=True, eq=False):

@@ -28,6 +28,11 @@ def test_a_task_more_at_the_end_is_a_task_more() -> None:
     assert Stretch(looks).more(lambda one: one.page.tasks) == 1
 
 
+def test_what_comes_and_goes_is_not_more() -> None:
+    looks = [look(hour / 4, 100, tasks=20 + (hour % 3 > 0) * (1 + (hour > 90))) for hour in range(8, 97)]
+    assert Stretch(looks).more(lambda one: one.page.tasks) == 0
+
+
 def test_the_lag_is_that_of_the_stretch_and_linear_within_its_bounds() -> None:
     before = {0.01: 500.0, 0.02: 500.0, 0.05: 500.0}
     after = {0.01: 1_400.0, 0.02: 1_490.0, 0.05: 1_500.0}

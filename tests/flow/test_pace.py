@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.flow.processes import Left, remove, run
-from tests.flow.variants import busy, write
+from tests.flow.variants import calm, write
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(400)]
 
@@ -16,7 +16,7 @@ PACE = 3_000  # a day in half a minute
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     folder = tmp_path_factory.mktemp("pace")
     state = folder / "state"
-    yield run(state, write(folder / "variants", busy()), "--days", 1, "--profile", "stress", "--pace", PACE)
+    yield run(state, write(folder / "variants", calm()), "--days", 1, "--profile", "stress", "--pace", PACE)
     remove(state)
 
 

@@ -26,14 +26,13 @@ from bot.research.backtest.market import load_symbol
 from bot.research.backtest.trade import simulators_terms
 from bot.variants.files import load_variants
 from tests.flow.processes import CHECKOUT, Bot, Left, remove
-from tests.flow.variants import busy, variant, write
+from tests.flow.variants import WHOLE_FILLS, busy, variant, write
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = 1
 FAR = 4_000_000_000_000
-WHOLE = 'name = "whole-fills"\ndescription = "Every order fills whole."\npartial_fill_probability = 0.0\n'
 TOLD = ("decision", "decision_reason", "side", "entry_price", "quantity", "mark_price")
 TRADED = ("filled", "opened_at", "entry_price", "closed_at", "exit_price", "exit_reason", "status")
 
@@ -59,7 +58,7 @@ def files() -> dict[str, str]:
 def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
     folder = tmp_path_factory.mktemp("parity")
     variants = write(folder / "variants", files())
-    (folder / "whole.toml").write_text(WHOLE, encoding="utf-8")
+    (folder / "whole.toml").write_text(WHOLE_FILLS, encoding="utf-8")
     market = ("--days", DAYS, "--seed", 11, "--profile", "stress")
     left = Bot(folder / "state", variants, *market, "--scenario", folder / "whole.toml").end()
     rows, positions = anyio.run(journal, folder / "state")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+# A scenario: else a part of an exit may be filled by a sibling's stop, which no backtest knows (docs/reliability.md).
+WHOLE_FILLS = 'name = "whole-fills"\ndescription = "Every order fills whole."\npartial_fill_probability = 0.0\n'
 ROUND_THE_CLOCK = ", ".join(str(minute) for minute in range(1, 60, 20))
 
 TEMPLATE = """
@@ -79,6 +81,11 @@ def busy() -> dict[str, str]:
         ),
         "holder": variant("HOLDER", ("SOLUSDT",), minutes="2, 32", stop=8, target=0, hold=720),
     }
+
+
+def calm() -> dict[str, str]:
+    """Two of them: one at market, one with entries that rest."""
+    return {name: text for name, text in busy().items() if name in ("market", "patient")}
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

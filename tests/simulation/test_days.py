@@ -12,7 +12,7 @@ from tests.simulation.day import day
 from tests.simulation.world import live
 
 FRESH = int(os.environ.get("SEEDS", "24"))
-PER_RUN = 8  # a process takes seconds to start
+PER_RUN = 12  # a process takes seconds to start
 
 
 def commit() -> str:

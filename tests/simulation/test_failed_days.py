@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.apart import live_out_of_process
 
-PER_RUN = 5  # a process takes seconds to start
+PER_RUN = 10  # a process takes seconds to start
 
 
 def known() -> list[int]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from bot.errors import OperatorError
 from bot.history import layout
-from bot.history.layout import Kind, Schema, month_files, month_of, read_frame, read_frames, write_frame
+from bot.history.layout import Kind, Schema, by_month, joined, month_files, read_frame, read_frames, write_frame
 from bot.messages import Bar, Bars
 
 PRICES = ("open", "high", "low", "close")
@@ -113,15 +113,11 @@ class BarFiles:
         with layout.writing(self.directory):
             if not month_files(folder):
                 frame = pl.concat([self.frame(symbol, interval_ms, kind), frame])
-            for name, part in _by_month(frame):
+            for name, part in by_month(frame, "open_time"):
                 path = folder / f"{name}.parquet"
-                stored = read_frame(path, _schema(kind)) if path.exists() else None
-                whole = part if stored is None else pl.concat([stored, part])
-                if _rises(whole["open_time"]):  # what a bot appends: the next bar
-                    write_frame(path, whole)
-                    continue
-                whole = whole.unique("open_time", keep="last").sort("open_time")
-                if stored is not None:
+                stored = read_frame(path, _schema(kind)) if path.exists() else part.clear()
+                whole = joined(stored, part, "open_time")
+                if len(whole) < len(stored) + len(part):  # a bar that was there, or twice in what is added
                     replaced += len(stored) - len(stored.join(whole, on=list(_schema(kind)), how="semi"))
                     if stored.equals(whole):
                         continue
@@ -148,18 +144,6 @@ class BarFiles:
         if start is not None:
             whole = whole.filter(pl.col("open_time") >= start)
         return whole if end is None else whole.filter(pl.col("open_time") < end)
-
-
-def _by_month(frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    months = [month_of(int(at)) for at in (frame["open_time"][0], frame["open_time"][-1])] if len(frame) else []
-    if len(set(months)) == 1 and _rises(frame["open_time"]):
-        return [(months[0], frame)]
-    month = pl.from_epoch("open_time", time_unit="ms").dt.strftime("%Y-%m")
-    return [(str(name), part) for (name,), part in frame.group_by(month, maintain_order=True)]
-
-
-def _rises(times: pl.Series) -> bool:
-    return bool((np.diff(times.to_numpy()) > 0).all())
 
 
 def _schema(kind: Kind) -> Schema:

@@ -17,7 +17,17 @@ import numpy.typing as npt
 import polars as pl
 
 from bot.errors import OperatorError
-from bot.history.layout import SYMBOL, Schema, month_files, read_frame, read_frames, write_frame, writing
+from bot.history.layout import (
+    SYMBOL,
+    Schema,
+    by_month,
+    joined,
+    month_files,
+    read_frame,
+    read_frames,
+    write_frame,
+    writing,
+)
 from bot.messages import Floats, Forecast, ForecastRefused
 from bot.strategy.window import distance_refusal
 
@@ -132,11 +142,10 @@ class ForecastStore:
     def add(self, symbol: str, rows: pl.DataFrame) -> None:
         """Add rows in the columns of `schema`; of two of one bar the newer stays."""
         with writing(self.folder):
-            month = pl.from_epoch(AT, time_unit="ms").dt.strftime("%Y-%m")
-            for (name,), part in rows.group_by(month, maintain_order=True):
+            for name, part in by_month(rows, AT):
                 path = self.folder / symbol / f"{name}.parquet"
-                stored = [read_frame(path, self.schema)] if path.exists() else []
-                write_frame(path, pl.concat([*stored, part]).unique(AT, keep="last").sort(AT))
+                stored = read_frame(path, self.schema) if path.exists() else part.clear()
+                write_frame(path, joined(stored, part, AT))
 
 
 def window_crc32(closes: Floats) -> int:

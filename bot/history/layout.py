@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
@@ -125,6 +126,25 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
     draft = path.with_suffix(".draft")
     frame.write_parquet(draft, compression="zstd")
     os.replace(draft, path)
+
+
+def by_month(frame: pl.DataFrame, at: str) -> list[tuple[str, pl.DataFrame]]:
+    """The rows of each month by its name; `at` is the column of their times. The next rows of one month are not cut."""
+    months = {month_of(int(end)) for end in (frame[at][0], frame[at][-1])} if len(frame) else set()
+    if len(months) == 1 and _rises(frame[at]):
+        return [(months.pop(), frame)]
+    month = pl.from_epoch(at, time_unit="ms").dt.strftime("%Y-%m")
+    return [(str(name), part) for (name,), part in frame.group_by(month, maintain_order=True)]
+
+
+def joined(stored: pl.DataFrame, added: pl.DataFrame, at: str) -> pl.DataFrame:
+    """Both, by time, each time once: the last word on it stays. Rows that follow what is stored are not sorted."""
+    whole = pl.concat([stored, added])
+    return whole if _rises(whole[at]) else whole.unique(at, keep="last").sort(at)
+
+
+def _rises(times: pl.Series) -> bool:
+    return bool((np.diff(times.to_numpy()) > 0).all())
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
-from bot.commands.backtest_notes import coarse, flattered, guarded, in_sample, stale, unforecast
+from bot.commands.backtest_notes import doubts
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.span import cut_words, known_range
@@ -34,7 +34,6 @@ from bot.research.report import write_files
 from bot.research.run_facts import Group, RunFacts, max_drawdown
 from bot.research.run_facts import as_json as report_keys
 from bot.strategy.follow import Path as Order
-from bot.strategy.guards import rules_of
 from bot.strategy.variant import Plugins, RulePlugin, Variant
 from bot.variants.files import load_variants
 
@@ -139,16 +138,7 @@ def make(options: BacktestOptions) -> Made:
         results=msgspec.structs.replace(results, predictions=said),
         closed=closed,
         model=f"rule {options.rule}" if options.rule is not None else _checkpoints(stores),
-        notes=(
-            *cut,
-            *notes,
-            *unforecast(enabled, markets, source, stores, start),
-            *stale(enabled, markets, source, start),
-            *in_sample(stores, start),
-            *flattered(closed),
-            *coarse(enabled, markets),
-            *guarded(outcome, results.refusals, rules_of(setup.guards)),
-        ),
+        notes=(*cut, *notes, *doubts(enabled, markets, source, stores, setup, outcome, results.refusals, closed)),
         start=start,
         end=end,
         wallet=setup.wallet,

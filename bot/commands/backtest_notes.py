@@ -7,14 +7,35 @@ from bot.commands.output import day, few
 from bot.history.forecasts import ForecastStore
 from bot.history.layout import stamp
 from bot.messages import Position
-from bot.research.backtest.engine import Outcome
+from bot.research.backtest.engine import Outcome, Setup
 from bot.research.backtest.market import SymbolMarket
 from bot.research.backtest.signals import SignalSource, StoredSaid, made_on_others, silent
 from bot.strategy.exits import moves_stop
-from bot.strategy.guards import GuardRules
+from bot.strategy.guards import GuardRules, rules_of
 from bot.strategy.variant import Variant
 
 GUARD = "guard_"  # how the reasons of the account guards begin
+
+
+def doubts(
+    variants: Sequence[Variant],
+    markets: Mapping[str, SymbolMarket],
+    source: SignalSource,
+    stores: Mapping[str, ForecastStore],
+    setup: Setup,
+    outcome: Outcome,
+    refusals: Mapping[str, int],
+    closed: Sequence[Position],
+) -> list[str]:
+    """Everything below, of one run."""
+    return [
+        *unforecast(variants, markets, source, stores, setup.start),
+        *stale(variants, markets, source, setup.start),
+        *in_sample(stores, setup.start),
+        *flattered(closed),
+        *coarse(variants, markets),
+        *guarded(outcome, refusals, rules_of(setup.guards)),
+    ]
 
 
 def in_sample(stores: Mapping[str, ForecastStore], start: int) -> list[str]:

@@ -3,8 +3,6 @@
 It outlives every process of the bot. Faults are those of `bot.exchange.faults`; `ports` has the bot's view of it.
 """
 
-import contextlib
-import itertools
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,7 +13,7 @@ import msgspec
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, FaultPlan, Subject
-from bot.exchange.matching import AccountUpdated, Algo, AlgoUpdated, Engine, NewOrder, OrderUpdated, Rejection, Settings
+from bot.exchange.matching import AccountUpdated, Algo, AlgoUpdated, Engine, OrderUpdated, Rejection, Settings
 from bot.exchange.matching.fates import FAIR, Fate
 from bot.exchange.matching.records import EngineEvent
 from bot.exchange.paper import user_events
@@ -24,6 +22,7 @@ from bot.exchange.simulator.limits import Limits
 from bot.exchange.simulator.market import PriceStep
 from bot.messages import Bar, MarkChanged, PriceChanged
 from bot.venue import UserEvent, VenuePosition
+from tests.simulation.hands import Hands
 from tests.simulation.lines import Line
 from tests.simulation.scheduler import VirtualClock
 from tests.simulation.trace import Trace
@@ -63,6 +62,11 @@ class Exchange:
         self.engine = Engine(self.tape.instruments, wallet, settings or Settings(seed=seed))
         self.engine.fate_of = self._fate_of
         self.instruments = dict(self.tape.instruments)
+        self.hands = Hands(
+            self.engine, self.tape.instruments, symbols, FOREIGN_SYMBOL, self.instruments,
+            flush=self.flush, forget=self._forget,
+            note=lambda words: trace.note(clock.now(), "by hand", words),
+        )  # fmt: skip
         self.plan = FaultPlan(faults, seed, start)
         self.limits = Limits()
         self.random = random.Random(f"latency/{seed}")
@@ -83,8 +87,6 @@ class Exchange:
         self._planned = anyio.Event()
         self._late = anyio.Event()
         self._countdowns: dict[str, int] = {}
-        self._by_hand = itertools.count(1)
-        self._last_marks: dict[str, Decimal] = {}
         self._tell_funding: dict[str, Decimal] = {symbol: Decimal("0.0001") for symbol in self.tape.symbols}
 
     # -- time
@@ -318,7 +320,7 @@ class Exchange:
             case K.HEDGE_MODE:
                 self.hedge_mode = True
             case _:
-                self._act(fault)
+                self.hands.act(fault)
         self.flush()
 
     def _silence(self, fault: Fault, now: int, noticed_ms: int) -> None:
@@ -339,72 +341,11 @@ class Exchange:
         market = self.market_lines if route in ("*", MARKET) else []
         return [*user, *market]
 
-    def _act(self, fault: Fault) -> None:
-        """What people and the venue do to an account."""
-        symbol = fault.symbol or self.symbols[0]
-        match fault.kind:
-            case K.STOP_VANISHES:
-                self._lose_stops(fault, symbol)
-            case K.FOREIGN_ORDER:
-                self.by_hand(symbol, Decimal(str(fault.value)), far=True)
-            case K.FOREIGN_POSITION:
-                self.by_hand(FOREIGN_SYMBOL, Decimal(str(fault.value)))
-            case K.SETTLING:
-                self._relist(symbol, trading=False)
-            case K.FILTER_CHANGE:
-                known = self.instruments[symbol]
-                self._relist(symbol, **{fault.key or "tick_size": getattr(known, fault.key or "tick_size") * 10})
-            case K.LEVERAGE_LOWERED:
-                with contextlib.suppress(Rejection):
-                    self.engine.set_leverage(symbol, int(fault.value or 5))
-            case K.LIQUIDATION:
-                self._liquidate(symbol)
-            case K.ADL:
-                self._deleverage(symbol, Decimal(str(fault.value or 1)))
-            case _:
-                raise AssertionError(f"{fault.kind} is not made here")
-
-    def _lose_stops(self, fault: Fault, symbol: str) -> None:
-        for algo in self.engine.open_algos(symbol):
-            if algo.type == "STOP_MARKET":
-                self.flush()
-                self.engine.expire_algo(algo.algo_id)
-                if fault.shape == "silent":
-                    self.engine.take_events()
-                    self.changes += 1
-                    self.on_change()
-
-    def _relist(self, symbol: str, **changes: object) -> None:
-        self.instruments[symbol] = msgspec.structs.replace(self.instruments[symbol], **changes)
-
-    def by_hand(self, symbol: str, quantity: Decimal, *, far: bool = False) -> None:
-        """Somebody trades on the account, or leaves a limit that the wildest day does not come to."""
-        last = self.engine.last_price(symbol)
-        assert last is not None
-        tick, buy = self.tape.instruments[symbol].tick_size, quantity > 0
-        price = (last * (Decimal("0.5") if buy else Decimal(2))) // tick * tick if far else None
-        try:
-            self.engine.place(
-                NewOrder(
-                    symbol=symbol, side="BUY" if buy else "SELL", type="LIMIT" if far else "MARKET",
-                    quantity=abs(quantity), price=price, time_in_force="GTC" if far else None,
-                    client_id=f"web_{next(self._by_hand)}",
-                )
-            )  # fmt: skip
-        except Rejection as refused:
-            self.trace.note(self.clock.now(), "by hand", f"refused: {refused}")
-
-    def _liquidate(self, symbol: str) -> None:
-        quantity, mark = self.held().get(symbol, Decimal(0)), self.engine.mark_price(symbol)
-        if quantity and mark is not None:
-            self.engine.on_mark(symbol, mark * (Decimal("0.01") if quantity > 0 else Decimal(100)))
-            self.engine.on_mark(symbol, mark)
-
-    def _deleverage(self, symbol: str, share: Decimal) -> None:
-        quantity = self.held().get(symbol, Decimal(0))
-        step = self.tape.instruments[symbol].step_size
-        if part := abs(quantity) * share // step * step:
-            self.engine.deleverage(symbol, part)
+    def _forget(self) -> None:
+        """What the engine just did is told to nobody."""
+        self.engine.take_events()
+        self.changes += 1
+        self.on_change()
 
     # -- the truth
 

@@ -31,7 +31,8 @@ from tests.simulation.exchange import Exchange
 from tests.simulation.invariants import CallWatch
 from tests.simulation.life import Life, ProcessDied
 from tests.simulation.model import CONTEXT, SeededForecaster
-from tests.simulation.ports import Market, Trading, User, Wire
+from tests.simulation.ports import Market, Trading, User
+from tests.simulation.wire import Wire
 
 NO_GUARDS = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
 

@@ -15,8 +15,8 @@ from benchmarks.common_rule import BOUNDS, STOPS, TARGETS, joined, plain_loop, r
 from benchmarks.made_market import FIVE_MS, five_minutes, write_bars, write_book
 from benchmarks.report import Report, Row, describe_machine, show, utc_now, write
 from bot.clock import MINUTE_MS, Stopwatch
-from bot.commands.backtest import GUARDS_OFF, PATHS
-from bot.config import CostsTable, money
+from bot.commands.backtest import PATHS
+from bot.config import GUARDS_OFF, CostsTable, money
 from bot.history.bars import BarFiles
 from bot.messages import Bars, Floats
 from bot.plugin_host import PluginHost

@@ -161,6 +161,9 @@ class GuardsTable(Table, frozen=True):
             raise ValueError("unknown_after_minutes must be more than check_minutes")
 
 
+GUARDS_OFF = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
+
+
 class JournalTable(Table, frozen=True):
     dsn_env: str = "BOT_DSN"  # name of the environment variable with the DSN; unset: the embedded server
     answer_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 3.0  # a database that is silent for longer is away

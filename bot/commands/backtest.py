@@ -16,7 +16,7 @@ from bot.commands.output import Grid, configure_logs, console, day, parse_day, p
 from bot.commands.progress import progress
 from bot.commands.span import cut_words, known_range
 from bot.commands.stored import store_of
-from bot.config import BotFile, GuardsTable, money, read_toml
+from bot.config import GUARDS_OFF, BotFile, money, read_toml
 from bot.errors import OperatorError
 from bot.history.bars import BarFiles
 from bot.history.forecasts import ForecastStore, require
@@ -39,7 +39,6 @@ from bot.variants.files import load_variants
 
 PATHS = {"pessimistic": Order.PESSIMISTIC, "played": Order.PLAYED}
 DETAIL = ("1m", "5m", "1h")
-GUARDS_OFF = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
 NOTE = (
     "Fills along recorded bars prove no edge: there is no queue, no spread but the slippage, and no market impact. "
     "What the model was trained on is in-sample."

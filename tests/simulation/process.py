@@ -34,8 +34,6 @@ from tests.simulation.model import CONTEXT, SeededForecaster
 from tests.simulation.ports import Market, Trading, User
 from tests.simulation.wire import Wire
 
-NO_GUARDS = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
-
 
 @cache
 def plugins() -> PluginHost:

@@ -12,7 +12,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from bot.clock import HOUR_MS, MINUTE_MS, SECOND_MS
-from bot.config import GuardsTable
+from bot.config import GUARDS_OFF, GuardsTable
 from bot.exchange.faults import Fault
 from bot.strategy.cycle import next_cycle
 from tests.simulation import scheduler
@@ -31,7 +31,7 @@ from tests.simulation.invariants import (
     standing,
 )
 from tests.simulation.life import Crash, Life
-from tests.simulation.process import NO_GUARDS, Process, make_variants
+from tests.simulation.process import Process, make_variants
 from tests.simulation.trace import Trace
 
 BUSY_MS = 10 * MINUTE_MS  # that messages may wait for, with nothing wrong
@@ -148,7 +148,7 @@ class World:
         life = Life(self.lived.starts, crash, lambda text: self.trace.note(self.clock.now(), "CRASH", text))
         self.process = Process(
             self.exchange, self.tables, life, self.calls, network,
-            variants=self._variants, guards=GuardsTable() if self.day.guarded else NO_GUARDS,
+            variants=self._variants, guards=GuardsTable() if self.day.guarded else GUARDS_OFF,
             orders=self.day.orders, seed=self.day.seed, folder=self.folder,
         )  # fmt: skip
         self.cover.nobody_there = False

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.clock import DAY_MS
-from bot.config import GuardsTable
+from bot.config import GUARDS_OFF
 from bot.errors import OperatorError
 from bot.hookspecs import Candidate, Options, Recent
 from bot.messages import FilterVerdict
@@ -26,7 +26,6 @@ from bot.strategy.risk import Caps, Limits
 from bot.strategy.variant import FilterPlugin, Variant
 from bot.strategy.walk import Times, bar_at
 
-NO_GUARDS = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
 NOTIONAL = Decimal(
     10_000
 )  # of every position, in USDT: large enough for the smallest order, small enough for any market
@@ -64,7 +63,7 @@ def alone(variant: Variant) -> Variant:
 
 def setup_of(start: int, end: int, context: int, terms: Terms) -> Setup:
     """What the exact backtest is given to agree with the sweep: no guards, and a wallet that never ends."""
-    return Setup(start=start, end=end, context=context, wallet=WALLET, terms=terms, guards=NO_GUARDS)
+    return Setup(start=start, end=end, context=context, wallet=WALLET, terms=terms, guards=GUARDS_OFF)
 
 
 def dealing_of(terms: Terms) -> Dealing:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.config import GuardsTable
+from bot.config import GUARDS_OFF, GuardsTable
 from bot.messages import Position, PositionStatus
 from bot.research.backtest.account import Account
 from bot.research.backtest.trade import Trade
@@ -13,7 +13,6 @@ from bot.strategy.walk import NEVER
 from tests.research.backtest.scenes import COIN, HOUR, MINUTE, intent
 
 D = Decimal
-GUARDS_OFF = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
 LOOSE = GuardsTable(day_drawdown_pct=0, drawdown_pct=99, daily_loss_pct=0, losing_streak=0)
 
 

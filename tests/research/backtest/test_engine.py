@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bot.config import GuardsTable
+from bot.config import GUARDS_OFF
 from bot.exchange.simulator.market import FundingRates
 from bot.messages import Bars, Floats, Forecast, ForecastRefused
 from bot.research.backtest.engine import Outcome, Setup, run
@@ -23,7 +23,6 @@ CONTEXT = 64
 DAYS = 3
 START = 1_741_564_800_000  # 2025-03-10, a Monday
 END = START + DAYS * 24 * HOUR
-OFF = GuardsTable(day_drawdown_pct=0, drawdown_pct=0, daily_loss_pct=0, losing_streak=0)
 NO_LIMITS = {"volume_share_pct": 0.0, "funding_share_pct": 0.0, "margin_usdt": 100.0}
 
 
@@ -88,7 +87,7 @@ def a_variant(**tables: dict[str, Any]) -> Variant:
 
 
 def go(variants: list[Variant], bars: Bars, said: Says, **changes: Any) -> Outcome:
-    setup = Setup(start=START, end=END, context=CONTEXT, wallet=Decimal(10_000), terms=FREE, guards=OFF)
+    setup = Setup(start=START, end=END, context=CONTEXT, wallet=Decimal(10_000), terms=FREE, guards=GUARDS_OFF)
     return run(variants, {"BTCUSDT": market_of(bars)}, Source(said), msgspec.structs.replace(setup, **changes))
 
 
@@ -152,7 +151,7 @@ def test_a_losing_streak_stops_entries_for_its_time() -> None:
     bars = wandering()
     said = Says("BTCUSDT", np.full(len(bars), 0.01), bars.open_time + HOUR)
     dear = msgspec.structs.replace(FREE, taker_fee=Decimal("0.02"))  # every trade loses
-    rules = msgspec.structs.replace(OFF, losing_streak=3, losing_streak_release=600)
+    rules = msgspec.structs.replace(GUARDS_OFF, losing_streak=3, losing_streak_release=600)
     found = go([a_variant()], bars, said, terms=dear, guards=rules)
     ends = sorted(trade.ends_at for trade in found.trades)
     third = ends[2]
@@ -164,7 +163,7 @@ def test_a_drawdown_is_read_every_ten_minutes_with_what_is_open() -> None:
     bars = wandering()
     said = Says("BTCUSDT", np.full(len(bars), 0.01), bars.open_time + HOUR)
     dear = msgspec.structs.replace(FREE, taker_fee=Decimal("0.02"))
-    rules = msgspec.structs.replace(OFF, drawdown_pct=0.5)
+    rules = msgspec.structs.replace(GUARDS_OFF, drawdown_pct=0.5)
     found = go([a_variant(sizing={"margin_usdt": 500.0})], bars, said, terms=dear, guards=rules)
     assert len(found.trades) < 4
     assert found.decisions["BTC", "refuse", "guard_drawdown"] > 100

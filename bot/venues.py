@@ -133,7 +133,7 @@ class Silence:
 async def _wait_for_the_end_of(silence: int, clock: Clock, ears: Ears) -> None:
     """A start is no reason to ask sooner."""
     if clock.now() < silence:
-        detail = {"until": silence}
+        detail = {"until_at": silence}
         ears.report(BotEvent(at=clock.now(), name="venue_closed", severity=Severity.WARNING, detail={**detail}))
         await clock.sleep_until(silence + LIMITS_LAG_MS)
 

@@ -212,4 +212,4 @@ class AccountGuards:
 
 
 def _facts(trip: GuardTrip) -> dict[str, object]:
-    return {"guard": trip.guard, "value": round(trip.value, 3), "limit": trip.limit, "until": trip.until}
+    return {"guard": trip.guard, "value": round(trip.value, 3), "limit": trip.limit, "until_at": trip.until}

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 from rich.text import Text
 
-from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table, signed
+from bot.commands.output import Grid, configure_logs, console, moment, print_json, print_table, signed, with_times
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
 from bot.journal.connection import read_journal
@@ -190,7 +190,7 @@ def _events(rows: Iterable[StoredEvent]) -> Grid:
     shown = Grid("At UTC", "Severity", "Event", "Detail", fold="Detail")
     styles = {Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
     for row in rows:
-        detail = "  ".join(f"{key}={value}" for key, value in row.detail.items())
+        detail = "  ".join(f"{key}={value}" for key, value in with_times(row.detail).items())
         shown.add_row(moment(row.at), Text(row.severity, styles.get(row.severity, "")), row.name, detail)
     return shown
 

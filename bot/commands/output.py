@@ -25,7 +25,7 @@ def configure_logs() -> None:
 
 def print_json(value: object) -> None:
     """Money as text, times (keys `at` and `..._at`) as ISO 8601 in UTC."""
-    plain = _with_times(msgspec.to_builtins(value))
+    plain = with_times(msgspec.to_builtins(value))
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
 
 
@@ -111,14 +111,15 @@ def signed(value: Any, places: int = 2) -> Text:
     return Text(f"{value:+,.{places}f}", style="green" if value > 0 else "red" if value < 0 else "")
 
 
+def with_times(value: Any) -> Any:
+    """Plain data with every time in ISO 8601: what is named `at` or `..._at`."""
+    if isinstance(value, dict):
+        return {key: _iso(entry) if _is_time(key, entry) else with_times(entry) for key, entry in value.items()}
+    return [with_times(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _moment(at: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(at / 1_000, datetime.UTC)
-
-
-def _with_times(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _iso(entry) if _is_time(key, entry) else _with_times(entry) for key, entry in value.items()}
-    return [_with_times(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _is_time(key: object, value: object) -> bool:

@@ -119,7 +119,7 @@ class Feed:
                 await self._inbox.send(request)
                 await request.done.wait()
             for symbol in self._missing(close_at):
-                self._tell("bar_late", Severity.WARNING, symbol=symbol, last=self._last[symbol])
+                self._tell("bar_late", Severity.WARNING, symbol=symbol, last_open_at=self._last[symbol])
 
     async def _publish_bars(self) -> None:
         async for message in self._inbox:

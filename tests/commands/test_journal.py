@@ -39,7 +39,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def make() -> None:
         async with open_journal(folder, JournalTable(), {}) as pool:
             await Store(pool).save([order()], [position("p1", **CLOSED)], [(fill(), "p1", Leg.ENTRY)])
-            event = BotEvent(at=AT, name="gap_filled", severity=Severity.WARNING, detail={"bars": 3})
+            event = BotEvent(at=AT, name="gap_filled", severity=Severity.WARNING, detail={"bars": 3, "since_at": AT})
             refused = signal("s2", decision="refuse", decision_reason="below_threshold", symbol="ETHUSDT")
             await Records(pool).write([signal(), refused, event])
 
@@ -67,7 +67,7 @@ def test_tables_show_rows_of_every_kind_with_times_in_utc(reading: Reading, caps
         r"2025-03-01 00:03 +2025-03-01 00:04 +BTC +BTCUSDT +short +closed +0\.020 .* target +\+6\.30",
         r"2025-03-01 00:03:00 +tsb-1-e0 +BTCUSDT +entry +buy +limit +0\.020 +84350\.10 +0 +intended",
         r"2025-03-01 00:03:00 +BTCUSDT +1 +entry +buy +0\.020 +84350\.10 +0\.3374 +\+0\.00 +p1",
-        r"2025-03-01 00:03:00 +warning +gap_filled +bars=3",
+        r"2025-03-01 00:03:00 +warning +gap_filled +bars=3 +since_at=2025-03-01T00:03:00\.123Z",
     ):
         assert re.search(line, text), line
 

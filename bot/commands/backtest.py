@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
 from bot.commands.backtest_notes import doubts
-from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
+from bot.commands.output import Grid, configure_logs, console, day, few, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
 from bot.commands.span import cut_words, known_range
 from bot.commands.stored import store_of
@@ -200,10 +200,11 @@ def _markets(
 ) -> tuple[dict[str, SymbolMarket], tuple[str, ...]]:
     files = BarFiles(options.bars)
     markets: dict[str, SymbolMarket] = {}
-    notes: list[str] = []
+    without: list[str] = []
     assumed: list[str] = []
     days: Counter[str] = Counter()
-    for symbol in dict.fromkeys(symbol for variant in variants for symbol in variant.symbols):
+    symbols = list(dict.fromkeys(symbol for variant in variants for symbol in variant.symbols))
+    for symbol in symbols:
         found = None
         if files.place(symbol, interval_ms) is not None:
             found = load_symbol(
@@ -216,7 +217,7 @@ def _markets(
                 warmup=context + 100,
             )
         if found is None:
-            notes.append(f"{symbol}: no bars in this range")
+            without.append(symbol)
             continue
         markets[symbol] = found
         days.update(found.days_by_interval())
@@ -226,6 +227,9 @@ def _markets(
         raise OperatorError(
             f"--bars {options.bars}: no {options.interval} bars of these variants' symbols in this range"
         )
+    notes = []
+    if without:
+        notes.append(f"{len(without):,} of {len(symbols):,} symbols have no bars in this range: {few(without)}")
     if assumed:
         notes.append(f"funding of 0.0001 every 8 hours is assumed where none is recorded: {', '.join(assumed)}")
     walked = ", ".join(f"{count:,.0f} days of {name} bars" for name, count in sorted(days.items()))

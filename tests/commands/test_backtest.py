@@ -71,7 +71,7 @@ def test_a_run_leaves_its_report(folder: Path, capsys: pytest.CaptureFixture[str
     assert len(found["hit_rate_by_decile"]) == 10
     assert found["by_variant"]["V"]["trades"] == found["figures"]["trades"]
     assert any(note.startswith("tiny@00000000 was trained on bars up to") for note in found["notes"])
-    assert "SOLUSDT: no bars in this range" in found["notes"]
+    assert "1 of 3 symbols have no bars in this range: SOLUSDT" in found["notes"]
     written = json.loads((folder / "state" / "report" / "report.json").read_bytes())
     assert written["net_pnl"] == found["net_pnl"]
     page = (folder / "state" / "report" / "report.html").read_text(encoding="utf-8")

@@ -117,6 +117,25 @@ def test_latency_moves_the_entry_and_the_guards_exit_to_the_price_that_stands_th
     assert found.exit_price == Decimal("101.00")
 
 
+@pytest.mark.parametrize("terms", [FREE, played()])
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize(
+    ("bar", "minute", "price"),
+    [
+        ((100.0, 101.0, 99.5, 100.2), 0, "100.00"),
+        ((100.0, 101.0, 99.5, 100.2), 2, "99.50"),
+        ((100.0, 101.0, 99.5, 100.2), 3, "101.00"),
+        ((100.0, 101.0, 99.5, 99.8), 2, "101.00"),
+        ((100.0, 101.0, 99.5, 99.8), 3, "99.50"),
+    ],
+)
+def test_an_entry_inside_a_bar_meets_the_extreme_that_stands_as_it_is_played_whichever_side_it_takes(
+    terms: Terms, side: Side, bar: Bar, minute: int, price: str
+) -> None:
+    found = of(bar, CALM, terms=terms, side=side, created_at=minute * MINUTE).position
+    assert found.entry_price == Decimal(price)
+
+
 def test_a_stop_that_moves_late_leaves_the_old_one_standing_meanwhile() -> None:
     plan = ExitPlan(stop_pct=4.0, trail_arm_pct=1.0, trail_pct=0.5)
     rows = (CALM, (100, 102, 100, 102), (101.0, 101.2, 100.9, 101.1))

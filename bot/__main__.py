@@ -333,7 +333,10 @@ def _usage(error: typer.TyperException) -> str:
     """Typer's own word on the command line, and where to read what is allowed."""
     context: typer.Context | None = getattr(error, "ctx", None)
     command = PROGRAM if context is None else context.command_path
-    return f"{error.format_message().rstrip('.')}; see {command} --help"
+    said = error.format_message().rstrip(".")
+    if getattr(error, "option_name", "") == "--state" and command != PROGRAM:
+        said = "--state: this command has no use for a state directory; leave it out"
+    return f"{said}; see {command} --help"
 
 
 def _say(text: str, status: int) -> int:

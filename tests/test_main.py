@@ -87,6 +87,8 @@ FAULTS = [
     ("run --nope", r"No such option: --nope .*; see python -m bot run --help"),
     ("run --days x", r"Invalid value for '--days': .*; see python -m bot run --help"),
     ("run --days 0", r"Invalid value for '--days': .* 1; see python -m bot run --help"),
+    ("check --state var", "--state: this command has no use for a state directory; leave it out; see .* check --help"),
+    ("--state var check", "No such option: --state; see python -m bot --help"),
     ("check --json=3", "Option '--json' does not take a value; see python -m bot.* --help"),
     ("run --keep", "--keep: goes with --simulator URL alone; a simulator of the run's own starts a new account"),
     ("simulator", "--symbol: expected one or more, or --bars with a folder of SYMBOL-1h.parquet files"),

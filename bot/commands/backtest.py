@@ -12,9 +12,9 @@ from rich.text import Text
 
 from bot.clock import HOUR_MS, Stopwatch
 from bot.commands.backtest_notes import doubts
-from bot.commands.output import Grid, configure_logs, console, day, few, parse_day, print_json, print_table, signed
+from bot.commands.output import Grid, configure_logs, console, day, few, print_json, print_table, signed
 from bot.commands.progress import progress
-from bot.commands.span import cut_words, known_range
+from bot.commands.span import asked_range, known_range
 from bot.commands.stored import store_of
 from bot.config import GUARDS_OFF, BotFile, money, read_toml
 from bot.errors import OperatorError
@@ -183,16 +183,8 @@ def _range(
     known = known_range(files, interval_ms, series)
     if known is None:
         raise OperatorError(f"{options.store}: no forecasts of these variants' symbols; see `python -m bot forecast`")
-    asked = (
-        known[0] if options.start is None else parse_day("--from", options.start),
-        known[1] if options.end is None else parse_day("--to", options.end),
-    )
-    start, end = max(asked[0], known[0]), min(asked[1], known[1])
-    what = "bars and forecasts" if stores else "bars"
-    if end <= start:
-        there = f"{what} lie from {stamp(known[0])} to {stamp(known[1])}"
-        raise OperatorError(f"--from {stamp(asked[0])}: there is nothing between it and --to, or the last bar; {there}")
-    return start, end, cut_words(asked, known, what)
+    (start, end), cut = asked_range(options.start, options.end, known, "bars and forecasts" if stores else "bars")
+    return start, end, cut
 
 
 def _markets(

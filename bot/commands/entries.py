@@ -10,6 +10,7 @@ from rich.text import Text
 from bot.clock import HOUR_MS, MINUTE_MS
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table, signed
 from bot.commands.progress import progress
+from bot.commands.span import asked_range, known_range
 from bot.commands.stored import dropped, store_of
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
@@ -54,6 +55,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     symbols: int
     in_sample_left_out: bool
     without_forecasts: dict[str, list[str]]  # symbols by tier that were left out for that
+    notes: list[str]  # where more was asked for than there is
     entries: list[EntryScore]
 
 
@@ -72,6 +74,7 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
     ]
     if not work:
         raise OperatorError(f"--symbol {', '.join(options.symbols)}: no variant trades it")
+    notes = _cut(options, work)
     tried: list[Tried] = []
     missing: dict[str, list[str]] = {}
     with progress("entries", "symbols") as show:
@@ -91,6 +94,7 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
         symbols=len({one.symbol for one in tried}),
         in_sample_left_out=not options.in_sample,
         without_forecasts={tier: list(dict.fromkeys(symbols)) for tier, symbols in missing.items()},
+        notes=notes,
         entries=scores(tried, lambda one: str(getattr(one, options.by))),
     )
     if not any(one.known > 0 for one in told.entries):
@@ -104,6 +108,13 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
         print_json(told)
     else:
         _show(told, options.by)
+
+
+def _cut(options: EntriesOptions, work: Sequence[tuple[Variant, str]]) -> list[str]:
+    """What there is to say of a range that reaches beyond bars and forecasts. OperatorError where it holds none."""
+    stores = {variant.tier: store_of(options.store, variant.tier, options.checkpoint) for variant, _ in work}
+    known = known_range(BarFiles(options.bars), HOUR_MS, ((symbol, stores[variant.tier]) for variant, symbol in work))
+    return [] if known is None else asked_range(options.start, options.end, known, "bars and forecasts")[1]
 
 
 def _tried(
@@ -175,6 +186,8 @@ def _show(told: Told, by: str) -> None:
         style="dim",
         soft_wrap=True,
     )
+    for note in told.notes:
+        console().print(note, style="dim", soft_wrap=True)
     if told.without_forecasts:
         console().print(dropped(told.without_forecasts), style="dim", soft_wrap=True)
 

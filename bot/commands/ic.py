@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bot.clock import HOUR_MS
 from bot.commands.output import Grid, configure_logs, console, day, parse_day, print_json, print_table
+from bot.commands.span import asked_range, known_range
 from bot.commands.stored import base_store, dropped, store_of
 from bot.config import BotFile, read_toml
 from bot.errors import OperatorError
@@ -63,6 +64,7 @@ class _Source(msgspec.Struct, frozen=True, eq=False):
     trained_to: int | None
     symbols: tuple[str, ...]  # that were asked for
     panel: Panel | None  # None: there is no row
+    notes: tuple[str, ...] = ()  # where more was asked for than there is
 
     @property
     def missing(self) -> list[str]:
@@ -100,7 +102,7 @@ def _counted(source: _Source, with_in_sample: bool) -> tuple[_Source, int]:
 def _studied(source: _Source, panel: Panel, in_sample: int, options: IcOptions) -> Study:
     left_out = not options.in_sample
     found = study(panel, source.tier, source.checkpoint, source.horizon, in_sample, left_out=left_out)
-    return msgspec.structs.replace(found, without_forecasts=source.missing)
+    return msgspec.structs.replace(found, without_forecasts=source.missing, notes=list(source.notes))
 
 
 def _range(options: IcOptions) -> tuple[int | None, int | None]:
@@ -125,16 +127,18 @@ def _from_stores(options: IcOptions, settings: BotFile) -> Iterator[_Source]:
     if not any(by_tier.values()):
         raise OperatorError("--tier, --symbol: no variant has such a symbol in such a tier")
     start, end = _range(options)
-    for tier, symbols in by_tier.items():
-        if not symbols:
-            continue
-        store = store_of(options.store, tier, options.checkpoint)
+    stores = {tier: store_of(options.store, tier, options.checkpoint) for tier, those in by_tier.items() if those}
+    series = [(symbol, store) for tier, store in stores.items() for symbol in by_tier[tier]]
+    known = known_range(files, HOUR_MS, series)
+    notes = [] if known is None else asked_range(options.start, options.end, known, "bars and forecasts")[1]
+    for tier, store in stores.items():
+        symbols = by_tier[tier]
         made = store.manifest
         others = _others(options, store, tier)
         parts = [_stored(files, store, others, symbol, start, end) for symbol in symbols]
         parts = [part for part in parts if len(part)]
         panel = joined(parts) if parts else None
-        yield _Source(tier, made.checkpoint, made.horizon, made.trained_to_at, tuple(symbols), panel)
+        yield _Source(tier, made.checkpoint, made.horizon, made.trained_to_at, tuple(symbols), panel, tuple(notes))
 
 
 def _stored(
@@ -215,6 +219,8 @@ def _show(studies: Sequence[Study], options: IcOptions, missing: Mapping[str, Se
     print_table(shown)
     for one in studies:
         console().print(_words(one), style="dim", soft_wrap=True)
+    for note in dict.fromkeys(note for one in studies for note in one.notes):
+        console().print(note, style="dim", soft_wrap=True)
     if missing:
         console().print(dropped(missing), style="dim", soft_wrap=True)
     if options.html is not None:

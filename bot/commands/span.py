@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from bot.commands.output import day
+from bot.commands.output import day, parse_day
+from bot.errors import OperatorError
 from bot.history.bars import BarFiles
 from bot.history.forecasts import ForecastStore
 from bot.history.layout import stamp
@@ -22,6 +23,20 @@ def known_range(files: BarFiles, interval_ms: int, series: Iterable[tuple[str, F
         if begin < end:
             found.append((begin, end))
     return (min(begin for begin, _ in found), max(end for _, end in found)) if found else None
+
+
+def asked_range(start: str | None, end: str | None, known: Range, what: str) -> tuple[Range, list[str]]:
+    """What `--from` and `--to` ask for, as far as it is known, and a line where that is less. OperatorError where it
+    is nothing."""
+    asked = (
+        known[0] if start is None else parse_day("--from", start),
+        known[1] if end is None else parse_day("--to", end),
+    )
+    within = max(asked[0], known[0]), min(asked[1], known[1])
+    if within[1] <= within[0]:
+        there = f"{what} lie from {stamp(known[0])} to {stamp(known[1])}"
+        raise OperatorError(f"--from {stamp(asked[0])}: there is nothing between it and --to, or the last bar; {there}")
+    return within, cut_words(asked, known, what)
 
 
 def cut_words(asked: Range, known: Range, what: str) -> list[str]:

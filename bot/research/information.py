@@ -78,6 +78,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     quintiles: list[Group]  # mean actual return by predicted return
     baselines: list[Score]
     without_forecasts: list[str] = []  # symbols that were asked for and have no row
+    notes: list[str] = []  # where more was asked for than there is
 
 
 def study(panel: Panel, tier: str, checkpoint: str, horizon: int, in_sample: int, *, left_out: bool) -> Study:

@@ -94,6 +94,19 @@ def test_where_only_hourly_bars_are_there_and_will_not_do_one_line_says_that_not
         assert "--coarsest 1h also follows" in said.err
 
 
+def test_more_than_there_is_is_cut_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words(folder, "--from", "2025-03-20"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+    beyond = words(folder, "--to", "2026-01-01")
+    assert main([*beyond, "--json"]) == 0
+    [note] = json.loads(capsys.readouterr().out)["notes"]
+    assert note.startswith("asked for 2025-03-03 to 2026-01-01; bars and forecasts lie from 2025-03-03T16:00Z to ")
+    assert main(beyond) == 0
+    assert note in capsys.readouterr().out
+    assert main(words(folder, "--from", "2026-01-01")) == 2
+    assert "there is nothing between it and --to, or the last bar" in capsys.readouterr().err
+
+
 def test_filters_and_training_s_bars_are_a_choice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = []
     for more in ([], ["--no-filters"], ["--no-filters", "--in-sample"]):
@@ -117,7 +130,7 @@ def test_the_table_names_the_own_method_s_group(folder: Path, capsys: pytest.Cap
         (["--by", "moon"], "--by moon: expected one of tier, variant, symbol"),
         (["--detail", "2m"], "--detail 2m: expected one of 1m, 5m, 1h"),
         (["--detail", "5m", "--coarsest", "1m"], "--coarsest 1m: expected 5m"),
-        (["--to", "2025-03-02"], "no signal is left in this range"),
+        (["--to", "2025-03-05"], "no signal is left in this range"),
     ],
 )
 def test_what_cannot_be_told_is_said_in_one_line(

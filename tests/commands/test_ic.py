@@ -131,6 +131,18 @@ def test_what_training_saw_is_counted_on_request(folder: Path, capsys: pytest.Ca
     assert found["baselines"][-1]["ic"] > found["total"]["ic"]
 
 
+def test_more_than_there_is_is_cut_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [found] = told(capsys, words(folder, "--from", "2025-03-20"))
+    assert found["notes"] == []
+    beyond = words(folder, "--from", "2024-12-01", "--to", "2026-01-01")
+    [found] = told(capsys, beyond)
+    line = "asked for 2024-12-01 to 2026-01-01; bars and forecasts lie from 2025-03-03T16:00Z to 2025-03-30T04:00Z"
+    assert found["notes"] == [f"{line}: that is what was run"]
+    assert found["total"]["rows"] == 2 * (COUNT - 300 - HORIZON)
+    assert main(beyond) == 0
+    assert line in capsys.readouterr().out
+
+
 def test_tables_and_pictures(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "ic.html"
     assert main(words(folder, "--html", str(page))) == 0
@@ -149,6 +161,7 @@ def test_tables_and_pictures(folder: Path, capsys: pytest.CaptureFixture[str], t
         (["--by", "moon"], "--by moon: expected one of symbol, week, hour"),
         (["--tier", "t9"], "no variant has such a symbol in such a tier"),
         (["--from", "2025-03-20", "--to", "2025-03-20"], "--to 2025-03-20: expected a day after --from"),
+        (["--from", "2026-01-01"], "2026-01-01T00:00Z: there is nothing between it and --to, or the last bar"),
         (["--to", "2025-03-10"], "no bar with a forecast is left"),
     ],
 )

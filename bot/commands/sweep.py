@@ -125,7 +125,7 @@ def sweep(options: SweepOptions, as_json: bool) -> None:
             for number in options.verify
         ],
     )
-    (folder / "report.html").write_text(sweep_page(grid, table, ranking, _about(told)), encoding="utf-8")
+    (folder / "report.html").write_text(sweep_page(grid, table, ranking, _about(told), _doubts(told)), encoding="utf-8")
     if as_json:
         print_json(told)
     else:
@@ -226,7 +226,7 @@ def _show(told: SweepTold, grid: Grid) -> None:
     print_table(_winners(ranking.rows))
     for row in ranking.rows:
         console().print(f"{row.rank}. No. {row.number}: {settings_of(row, grid)}", soft_wrap=True, markup=False)
-    for line in (*told.notes, *_doubts(told)):
+    for line in (*_reading(told), *_doubts(told)):
         console().print(line, style="dim", soft_wrap=True)
     for one in told.verified:
         _show_verified(one)
@@ -264,8 +264,8 @@ def _plain(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
-def _doubts(told: SweepTold) -> list[str]:
-    """What makes the winners doubtful, in words."""
+def _reading(told: SweepTold) -> list[str]:
+    """How the table is read, in words."""
     ranking = told.ranking
     lines = [
         f"{ranking.configurations:,} configurations, {ranking.trials:,} of them different; "
@@ -281,6 +281,12 @@ def _doubts(told: SweepTold) -> list[str]:
         tests = ", ".join(f"{one.test_sharpe:+.2f}" for one in picks)
         net = sum(one.test_net_pct for one in picks)
         lines.append(f"Walk-forward, the best of each training span on its test: Sharpe {tests}; net {net:+.1f} %.")
+    return lines
+
+
+def _doubts(told: SweepTold) -> list[str]:
+    """What makes the winners doubtful, in words."""
+    ranking, lines = told.ranking, list(told.notes)
     if told.trained_to_at is not None and told.trained_to_at > told.from_at:
         lines.append(
             f"The model had seen bars up to {moment(told.trained_to_at)}: what lies before is in-sample for it."

@@ -174,6 +174,9 @@ def test_winners_whose_stop_moves_are_an_upper_bound_and_others_are_not(
         said = capsys.readouterr().out
         assert ("rows: inside a bar prices run straight" in said) == moves
         assert ("take their gain as an upper bound" in said) == moves
+        [page] = (tmp_path / "sweeps").glob("grid-*/report.html")
+        assert ("take their gain as an upper bound" in page.read_text(encoding="utf-8")) == moves
+        page.unlink()
 
 
 def test_a_row_whose_stop_moves_along_hourly_bars_is_doubted(

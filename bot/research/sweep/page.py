@@ -3,7 +3,7 @@
 import html
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -34,24 +34,27 @@ HEADS = (
 SCALE = [(0.0, DOWN), (0.5, "#d9dee4"), (1.0, UP)]
 
 
-def sweep_page(grid: Grid, figures: pl.DataFrame, ranking: Ranking, about: str) -> str:
+def sweep_page(grid: Grid, figures: pl.DataFrame, ranking: Ranking, about: str, doubts: Sequence[str]) -> str:
     return study_page(
         "Sweep",
         f"{ranking.configurations:,} configurations, {ranking.trials:,} different",
         about,
-        _cards(grid, figures, ranking),
+        _cards(grid, figures, ranking, doubts),
         "Sharpe ratios are annualised, of daily results, in-sample where not said otherwise. "
         "All rows as data: table.parquet beside this page.",
     )
 
 
-def _cards(grid: Grid, figures: pl.DataFrame, ranking: Ranking) -> Iterator[Card]:
+def _cards(grid: Grid, figures: pl.DataFrame, ranking: Ranking, doubts: Sequence[str]) -> Iterator[Card]:
     luck = (
         f"The best of {ranking.trials:,} trials without any skill would show a Sharpe ratio of about "
         f"{ranking.expected_best_by_luck:.2f}. DSR is the probability of skill in spite of that, p the block "
         "bootstrap's of the row alone, the plateau the median of the row and those one step beside it."
     )
     yield Card(f"The best by {ranking.sort}", luck, _winners(grid, ranking))
+    if doubts:
+        lines = "".join(f"<li>{html.escape(doubt)}</li>" for doubt in doubts)
+        yield Card("What to hold against them", "", f"<ul>{lines}</ul>")
     picks = [one for one in ranking.walk_forward if one.number is not None]
     yield Card(
         "Walk-forward",

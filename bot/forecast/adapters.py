@@ -47,8 +47,8 @@ class Place(NamedTuple):
 class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in), rounded to the dtype of W; the rank filled up with zeros to a multiple of RANKS
-    b: Tensor  # (out, rank), float32, times alpha / rank and times the gain
+    a: Tensor  # (rank, in), in the dtype of W; the rank filled up with zeros to a multiple of RANKS
+    b: Tensor  # (out, rank), in the dtype of W, times alpha / rank and times the gain
     gain: Tensor  # (out,), float32; LoRA has ones
 
     @functools.cached_property
@@ -119,7 +119,4 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    a = a.to(dtype)
-    if device.type == "cpu":
-        a = a.float()  # the compiled pass computes in it
-    return Delta(a=a, b=b.t().contiguous().t(), gain=gain)  # laid out as the pass multiplies by it
+    return Delta(a=a.to(dtype), b=b.to(dtype).t().contiguous().t(), gain=gain)  # laid out as a pass multiplies by it

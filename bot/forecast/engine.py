@@ -13,9 +13,8 @@ from torch import Tensor
 
 from bot.errors import ModelRefused
 from bot.forecast import adapters as low_rank
-from bot.forecast import lowrank
 from bot.forecast.adapters import Adapter, RawAdapter
-from bot.forecast.lowrank import Group
+from bot.forecast.layers import Group
 from bot.forecast.matrix import computes_bfloat16, packs
 from bot.forecast.network import ModelSpec, check_layout, patch_stats
 from bot.forecast.trunk import POINT, SPREAD, Trunk
@@ -81,7 +80,6 @@ class Engine:
         Raises ModelRefused naming the layer and the fault: a shape, values that are not finite, a row of zeros.
         """
         low_rank.check(raw, self.spec)
-        lowrank.make_ready(self.device)
         layers: list[dict[str, low_rank.Delta]] = [{} for _ in range(self.spec.layers)]
         with torch.inference_mode():
             for (index, target), delta in raw.tensors.items():

@@ -33,6 +33,7 @@ class Matrix:
     def __init__(self, weight: Tensor, rows: slice, room: Tensor, *, packed: bool) -> None:
         """`weight` is copied, in the dtype and to the device of `room`, which a packed matrix is converted in."""
         self.rows = rows
+        self.outputs = len(weight)
         norm: Tensor = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32)
         self.squares = norm.square_().to(room.device)  # (out,), squared norm of each row
         self.dtype = room.dtype

@@ -27,6 +27,14 @@ def run(function: int, job: Job) -> None:
 
 
 @functools.cache
+def thread_number() -> int:
+    """Address of a C function that tells a thread of `run` its number, from 0."""
+    openmp = _openmp()
+    assert openmp is not None
+    return ctypes.cast(openmp.omp_get_thread_num, ctypes.c_void_p).value or 0
+
+
+@functools.cache
 def _openmp() -> ctypes.CDLL | None:
     """The library that torch has loaded already; None where it uses another one."""
     if "backend: OpenMP" not in torch.__config__.parallel_info() or not hasattr(os, "RTLD_NOLOAD"):

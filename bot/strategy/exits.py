@@ -9,8 +9,8 @@ import math
 
 import msgspec
 
+from bot.compiling import compiled
 from bot.messages import ExitPlan
-from bot.strategy.compiling import compiled
 from bot.strategy.sessions import SkipWindows
 
 OFF = math.inf

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bot.compiling import compiled
 from bot.messages import Bars
-from bot.strategy.compiling import compiled
 from bot.strategy.exits import (
     BEST_FIRST,
     EXIT,

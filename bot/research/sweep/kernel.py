@@ -7,6 +7,7 @@ alone can end a position in its bar, all plans that share it share what `hold` s
 
 import numpy as np
 
+from bot.compiling import free
 from bot.messages import Floats
 from bot.research.sweep.columns import (
     CLOSED,
@@ -22,7 +23,6 @@ from bot.research.sweep.columns import (
     Scratch,
     Signals,
 )
-from bot.strategy.compiling import free
 from bot.strategy.exits import OFF, STILL_OPEN, Rules, passed, price_at_gain
 from bot.strategy.follow import EXPIRED, FILLED
 from bot.strategy.walk import Times, first_stop, first_target, hold, wait, worsened

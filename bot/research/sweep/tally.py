@@ -3,9 +3,9 @@
 import numpy as np
 
 from bot.clock import DAY_MS
+from bot.compiling import free
 from bot.messages import Floats
 from bot.research.sweep.columns import CLOSED, NO_ENTRY, UNTOLD, Bytes
-from bot.strategy.compiling import free
 from bot.strategy.walk import Times
 
 MOST_HELD = 64  # positions of one symbol

@@ -4,10 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 import bot
-from bot.strategy.compiling import compiled, fingerprint
+from bot.compiling import compiled, fingerprint
+from bot.forecast.arithmetic import _exp
+from bot.forecast.instructions import rounded
 
 ASK = "from bot.strategy.walk import first_stop; print(first_stop(1000.0, 1, 2.0), len(first_stop.stats.cache_hits))"
 
@@ -42,6 +47,13 @@ def test_a_rule_that_changed_in_another_file_is_compiled_again(tmp_path: Path) -
     assert asked(tmp_path) == (980.0, 1)
 
 
+def test_what_two_processes_need_at_once_one_of_them_compiles(tmp_path: Path) -> None:
+    copied(tmp_path)
+    with ThreadPoolExecutor() as both:
+        answers = list(both.map(asked, [tmp_path] * 3))
+    assert sorted(answers) == [(980.0, 0), (980.0, 1), (980.0, 1)]
+
+
 LIMIT = 2.0
 
 
@@ -63,3 +75,11 @@ def test_a_fingerprint_reaches_constants_of_what_is_called() -> None:
     space["deep"] = compiled(changed)
     other = type(high.py_func)(high.py_func.__code__, space, "high")  # type: ignore[attr-defined]
     assert fingerprint.__wrapped__(other) != before
+
+
+def test_a_fingerprint_reaches_instructions_and_numbers_of_numpys() -> None:
+    before = fingerprint.__wrapped__(_exp.py_func)  # type: ignore[attr-defined]
+    for name, other in (("_LN2_LOW", np.float32(2e-4)), ("power_of_two", rounded)):
+        space = dict(_exp.py_func.__globals__) | {name: other}  # type: ignore[attr-defined]
+        changed = type(_exp.py_func)(_exp.py_func.__code__, space, "_exp")  # type: ignore[attr-defined]
+        assert fingerprint.__wrapped__(changed) != before

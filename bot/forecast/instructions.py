@@ -1,0 +1,180 @@
+"""What numba has no word for, as LLVM writes it: typed pointers, bfloat16, vectors of numbers, an atomic counter.
+
+Each function is given the types of its arguments, and tells numba its signature and the code.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+LANES = 16  # numbers in a vector; on machines with narrower registers LLVM takes several for it
+BFLOAT16, FLOAT32 = np.uint16(0), np.float32(0)  # kinds of numbers; a bfloat16 is given as its bits
+
+_BITS, _FLOAT, _INDEX = ir.IntType(32), ir.FloatType(), ir.IntType(64)
+_FLOATS, _WIDE = ir.VectorType(_FLOAT, LANES), ir.VectorType(_BITS, LANES)
+
+pointer_to: Any = types.CPointer  # its types would be half a declaration
+
+
+def _instruction(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
+
+
+@_instruction
+def numbers(_: Any, address: Any, kind: Any) -> Any:
+    """The numbers of `kind` at an address."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return pointer_to(kind)(types.int64, kind), code
+
+
+@_instruction
+def beyond(_: Any, pointer: Any, count: Any) -> Any:
+    """The numbers from the `count`th on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.int64), code
+
+
+@_instruction
+def claim(_: Any, counters: Any, index: Any) -> Any:
+    """counters[index], and add one to it: no two threads get the same."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.atomic_rmw("add", builder.gep(arguments[0], [arguments[1]]), _INDEX(1), "monotonic")
+
+    return types.int64(pointer_to(types.int64), types.int64), code
+
+
+@_instruction
+def call(_: Any, address: Any) -> Any:
+    """What the C function there, which takes nothing, returns as an int."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = builder.inttoptr(arguments[0], ir.FunctionType(_BITS, []).as_pointer())
+        return builder.sext(builder.call(function, []), _INDEX)
+
+    return types.int64(types.int64), code
+
+
+@_instruction
+def widened(_: Any, number: Any) -> Any:
+    """A number of any kind as float32."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if number is types.float32:
+            return arguments[0]
+        return builder.bitcast(builder.shl(builder.zext(arguments[0], _BITS), _BITS(16)), _FLOAT)
+
+    return types.float32(number), code
+
+
+@_instruction
+def rounded(_: Any, number: Any, kind: Any) -> Any:
+    """A float32 as the nearest number of `kind`; of two bfloat16 the even one."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if kind is types.float32:
+            return arguments[0]
+        bits = builder.bitcast(arguments[0], _BITS)
+        half = builder.add(builder.and_(builder.lshr(bits, _BITS(16)), _BITS(1)), _BITS(0x7FFF))
+        return builder.trunc(builder.lshr(builder.add(bits, half), _BITS(16)), ir.IntType(16))
+
+    return kind(types.float32, kind), code
+
+
+@_instruction
+def power_of_two(_: Any, number: Any) -> Any:
+    """2 to the power of a whole number between -127 and 128, which is given as 1.5 * 2**23 more than it is."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = builder.shl(builder.bitcast(arguments[0], _BITS), _BITS(23))
+        return builder.bitcast(builder.add(bits, _BITS(0x3F800000)), _FLOAT)
+
+    return types.float32(types.float32), code
+
+
+@_instruction
+def prefer_wide_vectors(_: Any) -> Any:
+    """For the function that calls it: LLVM would use half of what the widest registers hold."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
+class _Vector(types.Type):
+    """LANES numbers of float32 in registers."""
+
+    def __init__(self) -> None:
+        super().__init__("vector")
+
+
+_vector = _Vector()
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _FLOATS)  # type: ignore[no-untyped-call]  # numba tells no types
+
+
+def _place(builder: Any, element: Any, pointer: Any, index: Any) -> Any:
+    return builder.bitcast(builder.gep(pointer, [index]), ir.VectorType(element, LANES).as_pointer())
+
+
+@_instruction
+def load(_: Any, pointer: Any, index: Any) -> Any:
+    """pointer[index : index + LANES], of any kind, as a vector."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if pointer.dtype is types.float32:
+            return builder.load(_place(builder, _FLOAT, *arguments), align=4)
+        bits = builder.zext(builder.load(_place(builder, ir.IntType(16), *arguments), align=2), _WIDE)
+        return builder.bitcast(builder.shl(bits, ir.Constant(_WIDE, [16] * LANES)), _FLOATS)
+
+    return _vector(pointer, types.int64), code
+
+
+@_instruction
+def store(_: Any, vector: Any, pointer: Any, index: Any) -> Any:
+    """pointer[index : index + LANES] = vector"""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[0], _place(builder, _FLOAT, *arguments[1:]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(_vector, pointer_to(types.float32), types.int64), code
+
+
+@_instruction
+def times(_: Any, one: Any, other: Any) -> Any:
+    """The product of two vectors, number by number."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return _vector(_vector, _vector), code
+
+
+@_instruction
+def plus(_: Any, total: Any, factor: Any, vector: Any) -> Any:
+    """total + factor * vector, rounded once where the machine can."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, factor, vector = arguments
+        first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), factor, _BITS(0))
+        every = builder.shuffle_vector(first, first, ir.Constant(_WIDE, [0] * LANES))
+        return builder.fadd(total, builder.fmul(every, vector, flags=["contract"]), flags=["contract"])
+
+    return _vector(_vector, types.float32, _vector), code

@@ -217,7 +217,8 @@ def model(
     as_json: Json = False,
 ) -> None:
     """Tell what model is loaded, from where, under which licence, and how it scored beside a 24-hour reversal."""
-    from bot.commands.model import print_model
+    with importing():
+        from bot.commands.model import print_model
 
     print_model(config_path(config), checkpoints, base, as_json)
 

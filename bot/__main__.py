@@ -20,6 +20,7 @@ from bot.commands import (
     train_app,
 )
 from bot.commands.options import DEFAULT_VARIANTS, Checkpoints, Config, Json, PluginFolders, State, config_path
+from bot.commands.starting import importing
 from bot.errors import DatabaseAway, ModelRefused, OperatorError, VenueError
 
 PROGRAM = "python -m bot"
@@ -94,8 +95,9 @@ def run(
     view: Annotated[bool, typer.Option(help="Show the live view.")] = True,
 ) -> None:
     """Trade variants at a venue until it ends (replay) or you stop it (Ctrl-C, SIGTERM)."""
-    from bot.replay import MarketOptions
-    from bot.run import RunOptions, run_bot
+    with importing():
+        from bot.replay import MarketOptions
+        from bot.run import RunOptions, run_bot
 
     market = MarketOptions(
         bars=bars, start=start, end=end, days=days, seed=seed, profile=profile, pace=pace, scenario=scenario
@@ -157,10 +159,11 @@ def simulator(
     as_json: Json = False,
 ) -> None:
     """Serve Binance's REST and WebSocket interface on loopback over a recorded or generated market."""
-    from bot.commands.faults import print_faults
-    from bot.commands.output import configure_logs
-    from bot.exchange.simulator.server import main as serve
-    from bot.replay import MarketOptions
+    with importing():
+        from bot.commands.faults import print_faults
+        from bot.commands.output import configure_logs
+        from bot.exchange.simulator.server import main as serve
+        from bot.replay import MarketOptions
 
     if list_faults:
         print_faults(as_json=as_json)
@@ -214,7 +217,8 @@ def model(
     as_json: Json = False,
 ) -> None:
     """Tell what model is loaded, from where, under which licence, and how it scored beside a 24-hour reversal."""
-    from bot.commands.model import print_model
+    with importing():
+        from bot.commands.model import print_model
 
     print_model(config_path(config), checkpoints, base, as_json)
 

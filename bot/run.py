@@ -43,7 +43,8 @@ from bot.strategy import exits, follow
 from bot.strategy.variant import Variant
 from bot.terminal.view import TerminalView, terminal_stream
 from bot.variants.files import load_variants
-from bot.venues import REPLAY, VENUES, Ears, SimulatorReport, open_venue
+from bot.venue import REPLAY, VENUES
+from bot.venues import Ears, SimulatorReport, open_venue
 
 STARTS = "starts"  # fact: how often this journal's bot was started
 REPLAY_ANSWER_SECONDS = 60.0

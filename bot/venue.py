@@ -8,6 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
+REPLAY = "replay"
+VENUES = (REPLAY, "demo", "live")
+
 
 class MarginBracket(msgspec.Struct, frozen=True, kw_only=True):
     """Up to `notional_cap` a position needs a maintenance margin of notional x rate - amount."""

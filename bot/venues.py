@@ -24,9 +24,8 @@ from bot.exchange.timekeeper import Timekeeper
 from bot.messages import BotEvent, Severity, StandingOrder
 from bot.replay import Address, MarketOptions, simulator
 from bot.streams import Activity
+from bot.venue import REPLAY, VENUES
 
-REPLAY = "replay"
-VENUES = (REPLAY, "demo", "live")
 SIMULATOR_SECRETS = Secrets("sim-key", "sim-secret")  # of the simulator on loopback, known to everybody
 LIMITS_LAG_MS = SECOND_MS  # before the clock is measured, ours may be a little ahead of the venue's
 

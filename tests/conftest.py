@@ -4,14 +4,23 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
+from bot.commands.starting import importing
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 os.environ.pop("COLUMNS", None)  # a parallel worker has it from its terminal, and tables would be cut to it
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Half a million objects of imported packages are not looked through for garbage while tests run."""
+    with importing():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The command line: every fault is one line and a status, every command has a manual, JSON is on stdout alone."""
 
+import gc
 import json
 import logging
 import os
@@ -211,6 +212,20 @@ def test_the_manual_comes_without_the_heavy_packages() -> None:
     heavy = ("torch", "numpy", "polars", "aiohttp", "asyncpg", "plotly", "structlog")
     code = f"import sys, bot.__main__ as m; m.main(['--help']); sys.exit(any(x in sys.modules for x in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_what_reads_the_journal_alone_comes_without_the_venues_client() -> None:
+    heavy = ("torch", "aiohttp", "binance_common")
+    code = f"import sys, bot.commands.audit, bot.commands.parity; sys.exit(any(x in sys.modules for x in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(("words", "status"), [(["run", "nope.toml"], 2), (["simulator", "--list-faults"], 0)])
+def test_what_a_long_run_imports_is_never_looked_through_for_garbage(words: list[str], status: int) -> None:
+    gc.unfreeze()
+    assert main(words) == status
+    assert gc.get_freeze_count() > 100_000
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("kind", ["signals", "positions", "orders", "fills", "events", "days"])

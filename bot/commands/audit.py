@@ -21,7 +21,7 @@ from bot.strategy.audit import Expectations, Expected, Finding, findings, ordere
 from bot.strategy.drift import drift, drifted
 from bot.strategy.exit_review import Missed, missed_exit, review
 from bot.strategy.tally import Tally
-from bot.venues import REPLAY
+from bot.venue import REPLAY
 
 LATE_RETURN_MS = 2 * HOUR_MS
 WRITTEN_MS = 5 * MINUTE_MS  # after a cycle its forecasts have come or are overdue, and its rows are written

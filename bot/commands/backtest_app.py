@@ -80,7 +80,8 @@ def parity(
 
     Exit status: 1 where anything differs; each difference is named.
     """
-    from bot.commands.parity import ParityOptions, print_parity
+    with importing():
+        from bot.commands.parity import ParityOptions, print_parity
 
     options = ParityOptions(
         variants=tuple(variants or [DEFAULT_VARIANTS]),

@@ -26,7 +26,7 @@ from bot.research.backtest.trade import simulators_terms, terms_of
 from bot.strategy.follow import Path as Order
 from bot.strategy.walk import PricePath, bar_at
 from bot.variants.files import load_variants
-from bot.venues import REPLAY
+from bot.venue import REPLAY
 
 MOST = 50  # differences in the table
 NOT_PLAYED = "bars_not_played"  # a trade that is left out: the bars at hand are not those that the replay walked

@@ -1,5 +1,6 @@
 """Many days on all cores, and what is told of them."""
 
+import gc
 import time
 import traceback
 from collections import Counter
@@ -31,7 +32,7 @@ def live_all(seeds: Iterable[int], jobs: int) -> Iterator[Lived]:
     if jobs == 1:
         yield from map(live_seed, seeds)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=gc.freeze) as pool:
         yield from pool.map(live_seed, seeds, chunksize=1)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bot.clock import SECOND_MS
+from bot.clock import MINUTE_MS, SECOND_MS
 from bot.config import OrdersTable
 from bot.exchange.fault_kinds import FaultKind
 from bot.exchange.faults import Fault, Subject
@@ -26,6 +26,7 @@ MOST_ORDERS = 200  # of a symbol
 NAKED_MS = 3 * SECOND_MS  # from a fill to its confirmed stop, the venue answering
 START_MS = 15 * SECOND_MS  # from a process's start until everything is covered
 SETTLED_MS = 90 * SECOND_MS  # beyond the check's interval, until book, ledger and venue are equal again
+CHANGE_MS = MINUTE_MS  # until a change that time alone brings is over, nothing being wrong
 
 # How long a fault may keep a position from being covered, beyond its own length; what is not here, not at all.
 NAKED_BY_FAULT_MS: dict[FaultKind, int] = {
@@ -246,12 +247,18 @@ def _exactly_covered(exchange: Exchange, tables: Tables) -> Iterator[tuple[str, 
 
 
 def next_change(tables: Tables, now: int, within_ms: int) -> int | None:
-    """When time alone ends an entry or a position soon; None where it does not."""
-    times = [p.expires_at for p in tables.open_positions() if p.filled < p.intended]
-    for p in tables.open_positions():
+    """When time alone ends an entry or a position soon, or did a moment ago; None where it does neither.
+
+    What is closed already may still have a leg that is being cancelled.
+    """
+    since = now - CHANGE_MS
+    positions = list(tables.open_positions())
+    times = [p.expires_at for p in positions if p.filled < p.intended]
+    for p in positions:
         spans = (p.exits.max_hold_ms, p.exits.red_after_ms)
         times += [(p.opened_at or p.created_at) + span for span in spans if span is not None]
-    return min((at for at in times if now < at < now + within_ms), default=None)
+    times += [p.closed_at for p in tables.positions.values() if p.closed_at is not None]
+    return min((at for at in times if since < at < now + within_ms), default=None)
 
 
 def standing(exchange: Exchange, tables: Tables) -> dict[str, object]:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulation.apart import CHECKOUT, live_out_of_process
 from tests.simulation.day import day
+from tests.simulation.scenes import lived, unbroken
 from tests.simulation.world import live
 
 FRESH = int(os.environ.get("SEEDS", "24"))
@@ -50,3 +51,9 @@ def test_a_seed_replays_in_another_process_as_in_this_one() -> None:
         for seed in ("1", "2")
     }  # fmt: skip
     assert len(told) == 1
+
+
+def test_the_evening_stops_no_process_in_the_middle_of_a_cycle() -> None:
+    """A position ends at 0:32, a minute before a cycle: when the evening has waited for the one, the other goes on."""
+    world = unbroken(lived(hours=0.25, still=True, threshold=0.001, exits={"max_hold_minutes": 29}))
+    assert [p.exit_reason for p in world.tables.positions.values()] == ["max_hold", None]

@@ -6,8 +6,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from bot.clock import MINUTE_MS
 from bot.messages import PositionStatus
-from tests.simulation.invariants import settled, uncovered
+from tests.simulation.database import Tables
+from tests.simulation.invariants import CHANGE_MS, next_change, settled, uncovered
 from tests.simulation.scenes import lived
 from tests.simulation.world import World
 
@@ -83,3 +85,18 @@ def test_a_position_without_a_stop_is_seen_at_the_venue(world: World) -> None:
     for algo in exchange.engine.open_algos():
         exchange.engine.expire_algo(algo.algo_id)
     assert uncovered(exchange, "BTCUSDT") == abs(exchange.held()["BTCUSDT"])
+
+
+def test_what_time_has_just_ended_counts_until_its_other_legs_are_gone(world: World) -> None:
+    """Another change, for which the evening waited, may end at the very moment of this one (seed 700750)."""
+    tables, position = Tables(), world.tables.positions[only(world)]
+    assert position.opened_at is not None
+    assert position.exits.max_hold_ms is not None
+    due = position.opened_at + position.exits.max_hold_ms
+    tables.positions = {position.position_id: position}
+    assert next_change(tables, due - 1, MINUTE_MS) == due
+    assert next_change(tables, due + 20, MINUTE_MS) == due
+    closed = msgspec.structs.replace(position, status=PositionStatus.CLOSED, closed_at=due + 40)
+    tables.positions = {position.position_id: closed}
+    assert next_change(tables, due + 100, MINUTE_MS) == due + 40
+    assert next_change(tables, due + 40 + CHANGE_MS, MINUTE_MS) is None

@@ -20,6 +20,7 @@ from tests.simulation.database import Tables
 from tests.simulation.day import START, Day, Outage
 from tests.simulation.exchange import Exchange
 from tests.simulation.invariants import (
+    CHANGE_MS,
     SETTLED_MS,
     START_MS,
     Broken,
@@ -228,7 +229,7 @@ class World:
             self.fail("process_goes_on", "no process is up in the evening")
             return
         while (change := self._next_change()) is not None:
-            await self.clock.sleep_until(change + MINUTE_MS)
+            await self.clock.sleep_until(change + CHANGE_MS)
         self._must_be_settled("in the evening: ")
         self._evening = True
         before = standing(self.exchange, self.tables)
@@ -247,10 +248,10 @@ class World:
                     self.fail("a_restart_changes_nothing", f"started {again}: {name} {_difference(was, found)}")
 
     def _next_change(self) -> int | None:
-        """When time alone changes something soon: it ends an entry or a position, or a cycle opens one."""
+        """When time alone changes something soon, or just did: it ends an entry or a position, or a cycle opens one."""
         now = self.clock.now()
         change = next_change(self.tables, now, 2 * EVENING_SECONDS * SECOND_MS)
-        cycle = min(next_cycle(variant.minutes, now) for variant in self._variants)
+        cycle = min(next_cycle(variant.minutes, now - CHANGE_MS) for variant in self._variants)
         return change if change is not None or cycle >= now + RESTARTS_MS else cycle
 
     async def _up(self) -> None:

@@ -64,7 +64,7 @@ def test_a_tripped_guard_refuses_entries_and_leaves_the_exits_alone(twins: tuple
     signals = left.rows("SELECT decision, decision_reason, cycle_at FROM bot.signal_log")
     closed = left.rows("SELECT closed_at FROM bot.positions WHERE status = 'closed' AND filled > 0")
     assert {event["detail"]["guard"] for event in events} == {"drawdown", "losing_streak"}
-    shut = [(event["at"], event["detail"]["until"]) for event in events]
+    shut = [(event["at"], event["detail"]["until_at"]) for event in events]
     meanwhile = [row for row in signals if any(begin < row["cycle_at"] < end for begin, end in shut)]
     assert {row["decision"] for row in meanwhile} == {"refuse"}
     assert {"guard_drawdown", "guard_losing_streak"} <= {row["decision_reason"] for row in meanwhile}

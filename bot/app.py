@@ -1,7 +1,6 @@
 """The wiring diagram of the live process: every stream, every actor, one task group, the order of start and end."""
 
 import contextlib
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ from bot.forecast.serving import Forecaster
 from bot.forecast.watch import HealthWatch
 from bot.history.bars import BarFiles
 from bot.hookspecs import Recent
+from bot.interrupts import until_signal
 from bot.journal.durable import Outage
 from bot.journal.words import Words
 from bot.journal.writer import JournalWriter, Ledgers
@@ -37,6 +37,7 @@ from bot.messages import (
     Flatten,
     GuardState,
     Progress,
+    Settle,
     Severity,
     StandingOrder,
     StandingReleased,
@@ -65,6 +66,7 @@ from bot.venues import Venue
 
 INTERVAL_MS = HOUR_MS
 FLATTEN_SECONDS = 60  # waited in real time: at a pace the market's minute is over in a tenth of a second
+SETTLE_SECONDS = 5  # of real time, as the time that whoever stops a process leaves it
 LISTING_MS = 10 * MINUTE_MS  # how often the venue is asked what it trades
 
 
@@ -109,11 +111,12 @@ class Session:
         self.check = LedgerCheck()
         self.interrupted = False
         self.flattened = False
+        self.unfinished: list[str] = []  # what was on its way when the process was stopped, after some patience
 
     async def trade(self, venue: Venue) -> None:
         """Trade until the market ends or a signal comes. Positions keep their stops."""
         market = venue.replay.lockstep.run if venue.replay is not None else self._watch_time
-        await self.trade_while(venue, lambda: _until_signal(market))
+        await self.trade_while(venue, lambda: until_signal(market))
 
     async def trade_while(self, venue: Venue, ended: Callable[[], Awaitable[bool]]) -> None:
         """Start everything in flow order and trade until `ended` returns; it says whether that was an interruption."""
@@ -127,8 +130,8 @@ class Session:
                 self.interrupted = await ended()
                 if venue.replay is not None and not self.interrupted:
                     await self._audit_the_end()
-                if self._parts.flatten and self.interrupted:
-                    await self._flatten()
+                if self.interrupted:
+                    await self._wind_down()
                 self.dispatch.event(self._stopped())
                 actors.cancel_scope.cancel()
             keepers.cancel_scope.cancel()
@@ -163,6 +166,16 @@ class Session:
     def _follow(self, group: TaskGroup, venue: Venue) -> None:
         group.start_soon(self._parts.words.follow, self.streams.desk.send_nowait)
         group.start_soon(self._follow_account, venue)
+
+    async def _wind_down(self) -> None:
+        """Nothing is left half done: a fill without its stop, a cancel that was not sent."""
+        if self._parts.flatten:
+            await self._flatten()
+        settle = Settle()
+        self.streams.desk.send_nowait(settle)
+        with anyio.move_on_after(SETTLE_SECONDS):
+            await settle.done.wait()
+        self.unfinished = [] if self._desk is None else self._desk.unfinished()
 
     async def _flatten(self) -> None:
         self.flattened = True
@@ -371,26 +384,9 @@ class Session:
         held = [] if self._desk is None else list(self._desk.book.open_positions())
         still_open = [f"{p.symbol} {p.side} {p.open_quantity} stop {p.stop_price}" for p in held if p.open_quantity > 0]
         resting = [p.position_id for p in held if p.open_quantity == 0]
-        return self._told("stopped", open_positions=still_open, resting_entries=resting)
+        severity = Severity.ERROR if self.unfinished else Severity.INFO
+        told = {"open_positions": still_open, "resting_entries": resting, "unfinished": self.unfinished}
+        return self._told("stopped", severity, **told)
 
     def _told(self, name: str, severity: Severity = Severity.INFO, **detail: object) -> BotEvent:
         return BotEvent(at=self._clock.now(), name=name, severity=severity, detail=detail)
-
-
-async def _until_signal(work: Callable[[], Awaitable[None]]) -> bool:
-    """Do `work` until it is done or SIGINT or SIGTERM comes; whether one came."""
-    interrupted = False
-    async with anyio.create_task_group() as group:
-
-        async def wait_for_signal() -> None:
-            nonlocal interrupted
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _ in signals:
-                    interrupted = True
-                    group.cancel_scope.cancel()
-                    return
-
-        group.start_soon(wait_for_signal)
-        await work()
-        group.cancel_scope.cancel()
-    return interrupted

@@ -124,6 +124,12 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True):
     done: anyio.Event = msgspec.field(default_factory=anyio.Event)
 
 
+class Settle(msgspec.Struct, frozen=True):
+    """Begin no entry more, and finish what was begun; `done` is set when nothing is on its way and all is covered."""
+
+    done: anyio.Event = msgspec.field(default_factory=anyio.Event)
+
+
 class ExitIntent(msgspec.Struct, frozen=True):
     """Close the whole position at market."""
 

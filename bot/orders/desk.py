@@ -16,6 +16,7 @@ from bot.messages import (
     Flatten,
     Position,
     PositionStatus,
+    Settle,
     Severity,
     SignalOutcome,
     StandingOrder,
@@ -39,6 +40,7 @@ from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
+from bot.orders.unfinished import unfinished
 from bot.streams import Stream
 from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
@@ -56,6 +58,7 @@ DeskMessage = (
     | StandingOrder
     | StandingReleased
     | Flatten
+    | Settle
     | UserEvent
     | InstrumentsChanged
     | AlarmRang
@@ -111,6 +114,7 @@ class Desk:
         )
         self._dead_man = DeadMan(port, book, sender, news, clock, countdown_ms)
         self._flatten: Flatten | None = None
+        self._settle: Settle | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -130,6 +134,7 @@ class Desk:
                 await self._handle(message)
                 await self._face_surprises()
                 await self._push_flatten()
+                self._see_what_is_settled()
                 await self._dead_man.tend()
                 self._set_alarm()
             group.cancel_scope.cancel()
@@ -168,6 +173,9 @@ class Desk:
                 await self._tending.tend(list(self.book.open_positions()))
             case Flatten():
                 await self._begin_flatten(message)
+            case Settle():
+                self._settle = message
+                self._gate.hold("stopping")
             case InstrumentsChanged(instruments):
                 self.book.adopt_rules(instruments)
             case AlarmRang():
@@ -284,6 +292,16 @@ class Desk:
     def _tell_not_flat(self) -> None:
         left = [f"{p.symbol} {p.side} {p.open_quantity}" for p in self.book.open_positions()]
         self._news.tell("not_flat", Severity.ERROR, left=left)
+
+    # -- being stopped
+
+    def unfinished(self) -> list[str]:
+        """What is on its way or uncovered, a line each."""
+        return list(unfinished(self.book, self._cover, self._clock.now()))
+
+    def _see_what_is_settled(self) -> None:
+        if self._settle is not None and not self.unfinished():
+            self._settle.done.set()
 
     # -- time
 

@@ -3,6 +3,17 @@
 from tests.mutants.campaign import Mutant
 
 BELIEF = (
+    Mutant(
+        name="stopped-half-done",
+        fault="a process that is asked to stop ends at once, whatever it has begun",
+        path="bot/orders/desk.py",
+        old="        if self._settle is not None and not self.unfinished():",
+        new="        if self._settle is not None:",
+        caught_by=(
+            "tests/orders/test_settle.py::test_a_market_entry_is_settled_once_its_fill_has_its_stop",
+            "tests/simulation/test_stopping.py",
+        ),
+    ),
     # Executions
     Mutant(
         name="fill-booked-twice",

@@ -140,6 +140,12 @@ class CoverWatch:
                 self.naked_ms += now - since
                 self._judge(symbol, max(since, self.excused_until), now)
 
+    def must_be_whole(self) -> None:
+        """The process was stopped, and no fault kept it from leaving everything behind a stop."""
+        for symbol in self._exchange.symbols:
+            if self.excused_until <= self._exchange.clock.now() and uncovered(self._exchange, symbol) > 0:
+                self._fail("stopping_leaves_nothing_bare", f"{symbol} {self._exchange.held().get(symbol, ZERO)}")
+
     def _judge(self, symbol: str, since: int, now: int) -> None:
         self.longest_ms = max(self.longest_ms, now - since)
         if now - since > NAKED_MS and symbol not in self._told:

@@ -18,6 +18,7 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
     commit: int | None = None
     after: bool = False
     outage_seconds: float = 30.0  # that the world goes on without it
+    gently: bool = False  # at a moment of its life it is asked to stop, and does what a process does then
 
     def __str__(self) -> str:
         if self.at_seconds is not None:
@@ -25,7 +26,7 @@ class Crash(msgspec.Struct, frozen=True, kw_only=True):
         else:
             place = f"call {self.call}" if self.call is not None else f"commit {self.commit}"
             when = f"{'after' if self.after else 'before'} its {place}"
-        return f"dies {when}, back after {self.outage_seconds:.0f} s"
+        return f"{'is stopped' if self.gently else 'dies'} {when}, back after {self.outage_seconds:.0f} s"
 
 
 class Life:
@@ -37,6 +38,7 @@ class Life:
         self.scope = anyio.CancelScope()
         self.calls = 0
         self.commits = 0
+        self.ask_to_stop: Callable[[], None] = self.die
         self._crash = crash
         self._tell = tell
 
@@ -66,7 +68,10 @@ class Life:
     async def die_in_time(self) -> None:
         if self._crash is not None and self._crash.at_seconds is not None:
             await anyio.sleep(self._crash.at_seconds)
-            if self._crash is not None:
+            if self._crash is not None and self._crash.gently:
+                self._tell(f"process {self.number} is asked to stop")
+                self.ask_to_stop()
+            elif self._crash is not None:
                 self.die()
 
     def spare(self) -> None:

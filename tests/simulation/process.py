@@ -76,6 +76,7 @@ class Process:
         self.exchange, self.life = exchange, life
         self.started = anyio.Event()
         self.stop = anyio.Event()
+        life.ask_to_stop = self.stop.set
         self.over = anyio.Event()
         self.ended = ""
         self.failure: BaseException | None = None

@@ -162,6 +162,8 @@ class World:
         self.trace.note(now, "process", f"{process.life.number} {process.ended}")
         self.lived.deaths += process.ended == "died"
         self.lived.fired[f"process {process.ended}"] += 1
+        if process.ended == "stopped":
+            self.cover.must_be_whole()
         self.cover.nobody_there = True
         if process.failure is not None:
             self.fail("process_goes_on", _cause(process.failure))

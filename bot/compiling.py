@@ -87,6 +87,7 @@ class _Cache(FunctionCache):
 
     def _end_turn(self) -> None:
         if self._turn is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
             self._turn.close()
             self._turn = None
 

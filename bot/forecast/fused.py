@@ -44,6 +44,12 @@ def make_ready(dtype: torch.dtype) -> None:
     kernels.kernels(dtype)
 
 
+def room_size(dims: int, inner: int, patches: int) -> int:
+    """Numbers of float32 that a thread needs to itself: rows of a block, or some series' queries, keys and values."""
+    size = max(ROWS * max(dims, inner), SERIES * 3 * patches * dims + max(2 * dims, patches))
+    return size + -size % _LINE
+
+
 def run(layers: Sequence[Layer], hidden: Tensor, batch: Batch) -> Tensor:
     """The last patch's hidden state after all layers; (series * patches, model_dims) -> (series, model_dims).
 
@@ -71,8 +77,7 @@ class _Pass:
         self._hidden, self._ended = hidden, torch.empty(batch.series, dims)
         ranks = (delta.place.rank for _, _, own in batch.groups for layer in own.layers for delta in layer.values())
         self._lows = torch.empty(2, rows, max(ranks, default=0))  # in turn that of the product made, and of the next
-        self._room_size = max(ROWS * max(dims, inner), SERIES * 3 * batch.patches * dims + max(2 * dims, batch.patches))
-        self._room_size += -self._room_size % _LINE
+        self._room_size = room_size(dims, inner, batch.patches)
         self._room = torch.empty(torch.get_num_threads(), self._room_size)
         self._kernels = kernels.kernels(batch.dtype)
         first = self._stage(dims, batch.patches, 1, hidden=hidden.data_ptr(), before=layers[0].pre_attn.data_ptr())

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from bot.errors import ModelRefused
+from bot.forecast.fused import room_size
 from bot.forecast.network import ModelSpec, layout
 
 MB = 1_000_000
@@ -60,4 +61,5 @@ def copy_bytes(spec: ModelSpec) -> int:
 
 def pass_bytes(spec: ModelSpec, series: int, patches: int) -> int:
     """At most what a forward pass takes beside the weights; measured, 4 to 12 numbers per dimension and patch."""
-    return 4 * series * patches * (8 * spec.model_dims + 4 * spec.hidden_dims)
+    room = torch.get_num_threads() * room_size(spec.model_dims, spec.hidden_dims, patches)
+    return 4 * (series * patches * (8 * spec.model_dims + 4 * spec.hidden_dims) + room)

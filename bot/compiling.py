@@ -38,14 +38,14 @@ def c_function(signature: Any, function: Callable[..., Any]) -> int:
     """Address of `function` as C calls it, kept on disk where numba may write."""
     made: Any = CFunc(function, (signature.args, signature.return_type), {}, {})
     with contextlib.suppress(RuntimeError):  # there is no folder that numba may write to
-        made._cache = _Cache(function)  # type: ignore[no-untyped-call]  # numba tells no types
+        made._cache = _cache_of(function)
     made.compile()
     return int(made.address)
 
 
 def _kept(dispatcher: Any) -> Any:
     try:
-        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]  # numba tells no types
+        dispatcher._cache = _cache_of(dispatcher.py_func)
     except RuntimeError:  # there is no folder that numba may write to: a read-only installation without a home
         return dispatcher
     return dispatcher
@@ -61,17 +61,19 @@ class _Cache(FunctionCache):
     _turn: IO[bytes] | None = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba tells no types
+        above: Any = super()
+        found = above.load_overload(sig, target_context)
         if found is None and self._turn is None:
             self._turn = self._wait_for_turn()
-            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
+            found = above.load_overload(sig, target_context)
             if found is not None:
                 self._end_turn()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        above: Any = super()
         try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba tells no types
+            above.save_overload(sig, data)
         finally:
             self._end_turn()
 
@@ -92,8 +94,11 @@ class _Cache(FunctionCache):
             self._turn = None
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        key = super()._index_key(signature, codegen)  # type: ignore[no-untyped-call]  # numba tells no types
-        return (*key, fingerprint(self._py_func))
+        above: Any = super()
+        return (*above._index_key(signature, codegen), fingerprint(self._py_func))
+
+
+_cache_of: Any = _Cache  # numba tells no types
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from bot.errors import ModelRefused
 from bot.forecast.matrix import Matrix
 from bot.forecast.network import ModelSpec
 
-RANKS = 4  # so many the compiled pass takes at a time
+RANKS, COLUMNS = 4, 32  # so many of A's rows, and of a product's outputs, the kernels take at a time
 TARGETS = ("qkv_proj", "out", "ff0", "ff1")
 
 
@@ -35,25 +35,35 @@ class RawAdapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Place(NamedTuple):
-    """Where the compiled pass finds an update: its rank; addresses; numbers from one rank of b to the next."""
+    """Where the kernels find an update: its rank, and addresses."""
 
     rank: int
     a: int
     b: int
-    b_stride: int
     gain: int
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """One matrix's update in the pass: y = gain * (W x) + b (a x)."""
 
-    a: Tensor  # (rank, in), in the dtype of W; the rank filled up with zeros to a multiple of RANKS
-    b: Tensor  # (out, rank), in the dtype of W, times alpha / rank and times the gain
+    a_blocks: Tensor  # a and b as `blocked` lays them, in the dtype of W; the rank filled up to a multiple of RANKS
+    b_blocks: Tensor  # times alpha / rank and times the gain
     gain: Tensor  # (out,), float32; LoRA has ones
 
     @functools.cached_property
     def place(self) -> Place:
-        return Place(len(self.a), self.a.data_ptr(), self.b.data_ptr(), self.b.stride(1), self.gain.data_ptr())
+        rank = self.a_blocks.shape[1]
+        return Place(rank, self.a_blocks.data_ptr(), self.b_blocks.data_ptr(), self.gain.data_ptr())
+
+    @property
+    def a(self) -> Tensor:
+        """(rank, in); the inputs filled up with zeros to a multiple of COLUMNS."""
+        return unblocked(self.a_blocks)
+
+    @property
+    def b(self) -> Tensor:
+        """(out, rank)"""
+        return unblocked(self.b_blocks).t()[: len(self.gain)]
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -64,7 +74,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def nbytes(self) -> int:
-        tensors = (t for layer in self.layers for one in layer.values() for t in (one.a, one.b, one.gain))
+        tensors = (t for layer in self.layers for one in layer.values() for t in (one.a_blocks, one.b_blocks, one.gain))
         return sum(tensor.nbytes for tensor in tensors)
 
 
@@ -119,4 +129,22 @@ def compose(raw: RawDelta, scale: float, matrices: Sequence[Matrix]) -> Delta:
         norm = norm.add_(squares).clamp_(min=0.0).sqrt_()
         gain = raw.magnitude.to(device, torch.float32) / norm
         b = b * gain[:, None]
-    return Delta(a=a.to(dtype), b=b.to(dtype).t().contiguous().t(), gain=gain)  # laid out as a pass multiplies by it
+    return Delta(a_blocks=blocked(a.to(dtype)), b_blocks=blocked(b.to(dtype).t()), gain=gain)
+
+
+def blocked(rows: Tensor) -> Tensor:
+    """(rank, n) -> (n / COLUMNS, rank, COLUMNS), the last filled up with zeros: as the kernels go through it.
+
+    In bfloat16 a block's first half and its second take turns: side by side they are read at once.
+    """
+    whole = functional.pad(rows, (0, -rows.shape[1] % COLUMNS)).view(len(rows), -1, COLUMNS).transpose(0, 1)
+    if rows.dtype is torch.bfloat16:
+        whole = whole.reshape(*whole.shape[:2], 2, COLUMNS // 2).transpose(2, 3).flatten(2)
+    return whole.contiguous()
+
+
+def unblocked(blocks: Tensor) -> Tensor:
+    """(n / COLUMNS, rank, COLUMNS) -> (rank, n)"""
+    if blocks.dtype is torch.bfloat16:
+        blocks = blocks.view(*blocks.shape[:2], COLUMNS // 2, 2).transpose(2, 3).flatten(2)
+    return blocks.transpose(0, 1).flatten(1)

@@ -7,7 +7,20 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-from bot.forecast.instructions import beyond, power_of_two, prefer_wide_vectors, rounded, widened
+from bot.forecast.adapters import COLUMNS
+from bot.forecast.instructions import (
+    LANES,
+    beyond,
+    load,
+    load_two,
+    nothing,
+    plus_product,
+    power_of_two,
+    prefer_wide_vectors,
+    rounded,
+    total,
+    widened,
+)
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -40,23 +53,41 @@ def round_row(x: Any, operand: Any, width: int, kind: Any) -> None:
         x[j] = widened(number)
 
 
-@summing
-def lower_four(a: Any, x: Any, y: Any, z: Any, w: Any, width: int, low: Any, p: int, q: int, r: int, s: int) -> None:
-    """Of four rows at a time, so that what is read of A serves four times; four ranks, so that the rows' numbers do."""
-    prefer_wide_vectors()
-    x0, x1, x2, x3, y0, y1, y2, y3 = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
-    z0, z1, z2, z3, w0, w1, w2, w3 = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
-    for j in range(width):
-        a0, a1 = widened(a[j]), widened(a[width + j])
-        a2, a3 = widened(a[2 * width + j]), widened(a[3 * width + j])
-        x0, x1, x2, x3 = x0 + a0 * x[j], x1 + a1 * x[j], x2 + a2 * x[j], x3 + a3 * x[j]
-        y0, y1, y2, y3 = y0 + a0 * y[j], y1 + a1 * y[j], y2 + a2 * y[j], y3 + a3 * y[j]
-        z0, z1, z2, z3 = z0 + a0 * z[j], z1 + a1 * z[j], z2 + a2 * z[j], z3 + a3 * z[j]
-        w0, w1, w2, w3 = w0 + a0 * w[j], w1 + a1 * w[j], w2 + a2 * w[j], w3 + a3 * w[j]
-    low[p], low[p + 1], low[p + 2], low[p + 3] = x0, x1, x2, x3
-    low[q], low[q + 1], low[q + 2], low[q + 3] = y0, y1, y2, y3
-    low[r], low[r + 1], low[r + 2], low[r + 3] = z0, z1, z2, z3
-    low[s], low[s + 1], low[s + 2], low[s + 3] = w0, w1, w2, w3
+@inlined
+def lower_four(
+    a: Any, rank: int, x: Any, y: Any, z: Any, w: Any, width: int, low: Any, p: int, q: int, r: int, s: int
+) -> None:
+    """A x of four rows at a time, so that what is read of A serves four times; of four ranks, so that the rows do.
+
+    `a` are the first of the four in blocks of (rank, COLUMNS); low[p : p + 4] is for x, and so on.
+    """
+    x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = z0 = z1 = z2 = z3 = w0 = w1 = w2 = w3 = nothing()
+    for left in range(0, width, COLUMNS):
+        right, at = left + LANES, left * rank
+        xl, xr, yl, yr = load(x, left), load(x, right), load(y, left), load(y, right)
+        zl, zr, wl, wr = load(z, left), load(z, right), load(w, left), load(w, right)
+        al, ar = load_two(a, at)
+        x0, y0 = _sum(x0, al, xl, ar, xr), _sum(y0, al, yl, ar, yr)
+        z0, w0 = _sum(z0, al, zl, ar, zr), _sum(w0, al, wl, ar, wr)
+        al, ar = load_two(a, at + COLUMNS)
+        x1, y1 = _sum(x1, al, xl, ar, xr), _sum(y1, al, yl, ar, yr)
+        z1, w1 = _sum(z1, al, zl, ar, zr), _sum(w1, al, wl, ar, wr)
+        al, ar = load_two(a, at + 2 * COLUMNS)
+        x2, y2 = _sum(x2, al, xl, ar, xr), _sum(y2, al, yl, ar, yr)
+        z2, w2 = _sum(z2, al, zl, ar, zr), _sum(w2, al, wl, ar, wr)
+        al, ar = load_two(a, at + 3 * COLUMNS)
+        x3, y3 = _sum(x3, al, xl, ar, xr), _sum(y3, al, yl, ar, yr)
+        z3, w3 = _sum(z3, al, zl, ar, zr), _sum(w3, al, wl, ar, wr)
+    low[p], low[p + 1], low[p + 2], low[p + 3] = total(x0), total(x1), total(x2), total(x3)
+    low[q], low[q + 1], low[q + 2], low[q + 3] = total(y0), total(y1), total(y2), total(y3)
+    low[r], low[r + 1], low[r + 2], low[r + 3] = total(z0), total(z1), total(z2), total(z3)
+    low[s], low[s + 1], low[s + 2], low[s + 3] = total(w0), total(w1), total(w2), total(w3)
+
+
+@inlined
+def _sum(before: Any, one: Any, other: Any, third: Any, fourth: Any) -> Any:
+    """before + one * other + third * fourth"""
+    return plus_product(plus_product(before, one, other), third, fourth)
 
 
 @summing

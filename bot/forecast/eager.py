@@ -56,7 +56,7 @@ def _times(matrix: Matrix, inputs: Tensor, target: tuple[int, str], batch: Batch
         delta = adapter.layers[index].get(name)
         if delta is not None:
             own = slice(first * each, last * each)
-            low = functional.linear(inputs[own], delta.a).float()
+            low = functional.linear(inputs[own], delta.a[:, : inputs.shape[1]]).float()
             result[own].mul_(delta.gain[matrix.rows]).addmm_(low, delta.b[matrix.rows].t().float())
     return result
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from bot.forecast import kernels, threads
-from bot.forecast.adapters import Adapter, Delta
+from bot.forecast.adapters import COLUMNS, Adapter, Delta
 from bot.forecast.kernels import (
-    COLUMNS,
     QUERIES,
     QUERIES_STRIDE,
     ROWS,
@@ -157,7 +156,7 @@ class _Pass:
                 numbers += Span(done, first)
             ours, next_ones = _delta(adapter, made), _delta(adapter, coming)
             numbers += first, last
-            numbers += (ours.place.rank, ours.place.b, ours.place.b_stride, ours.place.gain) if ours else (0, 0, 0, 0)
+            numbers += (ours.place.rank, ours.place.b, ours.place.gain) if ours else (0, 0, 0)
             numbers += (next_ones.place.rank, next_ones.place.a) if next_ones else (0, 0)
             done = last
         return numbers if done == self._batch.series else [*numbers, *Span(done, self._batch.series)]

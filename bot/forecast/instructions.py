@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16  # numbers in a vector; on machines with narrower registers LLVM takes several for it
@@ -17,7 +18,9 @@ BFLOAT16, FLOAT32 = np.uint16(0), np.float32(0)  # kinds of numbers; a bfloat16 
 _BITS, _FLOAT, _INDEX = ir.IntType(32), ir.FloatType(), ir.IntType(64)
 _FLOATS, _WIDE = ir.VectorType(_FLOAT, LANES), ir.VectorType(_BITS, LANES)
 
-pointer_to: Any = types.CPointer  # its types would be half a declaration
+pointer_to: Any = types.CPointer  # numba tells no types
+_pair_of: Any = types.UniTuple
+_functions: Any = cgutils
 
 
 def _instruction(function: Callable[..., Any]) -> Any:
@@ -126,7 +129,8 @@ _vector = _Vector()
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _FLOATS)  # type: ignore[no-untyped-call]  # numba tells no types
+        above: Any = super()
+        above.__init__(manager, numba_type, _FLOATS)
 
 
 def _place(builder: Any, element: Any, pointer: Any, index: Any) -> Any:
@@ -144,6 +148,62 @@ def load(_: Any, pointer: Any, index: Any) -> Any:
         return builder.bitcast(builder.shl(bits, ir.Constant(_WIDE, [16] * LANES)), _FLOATS)
 
     return _vector(pointer, types.int64), code
+
+
+@_instruction
+def load_two(_: Any, pointer: Any, index: Any) -> Any:
+    """Two vectors: pointer[index : index + 2 LANES] of float32, or the same of bfloat16, the two taking turns.
+
+    A bfloat16 is the upper half of a float32, so that one load and an operation for each vector are enough.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if pointer.dtype is types.float32:
+            at, later = arguments[1], builder.add(arguments[1], _INDEX(LANES))
+            parts = [builder.load(_place(builder, _FLOAT, arguments[0], one), align=4) for one in (at, later)]
+        else:
+            place = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), _WIDE.as_pointer())
+            bits = builder.load(place, align=2)
+            lower = builder.shl(bits, ir.Constant(_WIDE, [16] * LANES))
+            upper = builder.and_(bits, ir.Constant(_WIDE, [0xFFFF0000] * LANES))
+            parts = [builder.bitcast(one, _FLOATS) for one in (lower, upper)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return _pair_of(_vector, 2)(pointer, types.int64), code
+
+
+@_instruction
+def nothing(_: Any) -> Any:
+    """A vector of zeros."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(_FLOATS, [0.0] * LANES)
+
+    return _vector(), code
+
+
+@_instruction
+def total(_: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers, in any order."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_FLOAT, [_FLOAT, _FLOATS])
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        function = _functions.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [_FLOAT(0.0), arguments[0]], fastmath=["reassoc"])
+
+    return types.float32(_vector), code
+
+
+@_instruction
+def plus_product(_: Any, total: Any, one: Any, other: Any) -> Any:
+    """total + one * other, number by number, rounded once where the machine can."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, one, other = arguments
+        return builder.fadd(total, builder.fmul(one, other, flags=["contract"]), flags=["contract"])
+
+    return _vector(_vector, _vector, _vector), code
 
 
 @_instruction

@@ -13,6 +13,7 @@ import torch
 from numba import types
 
 from bot.compiling import c_function
+from bot.forecast.adapters import COLUMNS, RANKS
 from bot.forecast.arithmetic import (
     add_scaled,
     attend,
@@ -32,6 +33,7 @@ from bot.forecast.instructions import (
     call,
     claim,
     load,
+    load_two,
     numbers,
     plus,
     pointer_to,
@@ -42,7 +44,6 @@ from bot.forecast.threads import Job, thread_number
 
 ROWS = 16  # of one block of work, which a thread claims
 SERIES = 2  # of one block of attention's
-COLUMNS = 2 * LANES  # at a time; a row must have a multiple of it
 
 
 class Stage(NamedTuple):
@@ -81,11 +82,10 @@ class Span(NamedTuple):
     first: int
     last: int
     rank: int = 0
-    b: int = 0  # (rank, outputs)
-    b_stride: int = 0
+    b: int = 0  # (outputs / COLUMNS, rank, COLUMNS), so that a kernel reads on and on
     gain: int = 0
     next_rank: int = 0
-    next_a: int = 0  # (rank, inputs)
+    next_a: int = 0  # (inputs / COLUMNS, rank, COLUMNS)
 
 
 # A job is one array: what tells a thread its number, how many there are, how many spans, the stage, the spans, and for
@@ -95,7 +95,7 @@ SPANS = STAGE + len(Stage._fields)
 SPAN = len(Span._fields)
 (UNITS, BLOCK, ROOM, ROOM_SIZE, LOW, NEXT_LOW, LOW_STRIDE, SOURCE, SOURCE_STRIDE, WIDTH, OPERAND, HIDDEN, AFTER,
  BEFORE, QUERIES, QUERIES_STRIDE, PATCHES, ASKING, HEADS, COS, SIN) = range(STAGE, SPANS)  # fmt: skip
-FIRST, LAST, RANK, B, B_STRIDE, GAIN, NEXT_RANK, NEXT_A = range(SPAN)
+FIRST, LAST, RANK, B, GAIN, NEXT_RANK, NEXT_A = range(SPAN)
 
 
 def job_of(stage: Stage, spans: Sequence[int]) -> Job:
@@ -263,8 +263,8 @@ def _raise(job: Any, span: int, kind: Any, source: Any, stride: int, low: Any, r
 
     Four rows at a time, so that what is read of B serves four times.
     """
-    rank, b_stride, each = job[span + RANK], job[span + B_STRIDE], job[LOW_STRIDE]
-    b, gain = beyond(numbers(job[span + B], kind), skipped), beyond(numbers(job[span + GAIN], FLOAT32), skipped)
+    rank, each = job[span + RANK], job[LOW_STRIDE]
+    b, gain = beyond(numbers(job[span + B], kind), skipped * rank), beyond(numbers(job[span + GAIN], FLOAT32), skipped)
     for left in range(0, width, COLUMNS):
         right = left + LANES
         for row in range(0, rows, 4):
@@ -278,7 +278,7 @@ def _raise(job: Any, span: int, kind: Any, source: Any, stride: int, low: Any, r
                 p0, q0, r0, s0 = times(p0, g0), times(q0, g0), times(r0, g0), times(s0, g0)
                 p1, q1, r1, s1 = times(p1, g1), times(q1, g1), times(r1, g1), times(s1, g1)
             for k in range(rank):
-                b0, b1 = load(b, k * b_stride + left), load(b, k * b_stride + right)
+                b0, b1 = load_two(b, left * rank + k * COLUMNS)
                 p0, p1 = plus(p0, low[p * each + k], b0), plus(p1, low[p * each + k], b1)
                 q0, q1 = plus(q0, low[q * each + k], b0), plus(q1, low[q * each + k], b1)
                 r0, r1 = plus(r0, low[r * each + k], b0), plus(r1, low[r * each + k], b1)
@@ -317,10 +317,12 @@ def _hand_over(job: Any, span: int, kind: Any, first: int, last: int, room: Any,
     for row in range(last - first):
         round_row(beyond(room, row * stride), beyond(operand, row * width), width, kind)
     low = _low(job, NEXT_LOW, first)
-    for rank in range(0, job[span + NEXT_RANK], 4):
-        a = beyond(numbers(job[span + NEXT_A], kind), rank * width)
-        for row in range(0, last - first, 4):
-            p, q, r, s = _four(row, last - first - 1)
-            x, y = beyond(room, p * stride), beyond(room, q * stride)
-            z, w = beyond(room, r * stride), beyond(room, s * stride)
-            lower_four(a, x, y, z, w, width, low, p * each + rank, q * each + rank, r * each + rank, s * each + rank)
+    a = numbers(job[span + NEXT_A], kind)
+    for row in range(0, last - first, 4):
+        p, q, r, s = _four(row, last - first - 1)
+        x, y = beyond(room, p * stride), beyond(room, q * stride)
+        z, w = beyond(room, r * stride), beyond(room, s * stride)
+        for rank in range(0, job[span + NEXT_RANK], RANKS):
+            own = beyond(a, rank * COLUMNS)
+            at = p * each + rank, q * each + rank, r * each + rank, s * each + rank
+            lower_four(own, job[span + NEXT_RANK], x, y, z, w, width, low, *at)

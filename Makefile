@@ -28,7 +28,7 @@ help: ## list what can be made
 	@echo 'make lint     the same without the tests'
 	@echo 'make simulate live SEEDS=1000 days with faults on all cores; a day that fails says how it is replayed'
 	@echo 'make bench    every benchmark; make bench-decide: how long a cycle of the book takes to decide;'
-	@echo '              make bench-model: how fast, how large and how exact the model room is (six minutes)'
+	@echo '              make bench-model: how fast, how large and how exact the model room is (three to six minutes)'
 	@echo 'make bench-research   backtest and sweep beside what other backtesters take for the same rule'
 	@echo 'make bench-soak   the book for 24 hours at 100 times real time: memory, descriptors, tasks, loop lag'
 	@echo 'make kills    KILLS=100: the bot is killed again and again in replays, and nothing may be lost or doubled'
@@ -63,6 +63,7 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
 	@echo "[3/3] the bot and its packages"
 	@$(PIP) --constraint constraints.txt --editable .
+	@$(BIN)/python -m compileall -q bot plugins
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed pyproject.toml constraints.txt
@@ -85,7 +86,10 @@ lint: $(VENV)/.tested
 	@echo '== import contracts'
 	@$(BIN)/lint-imports
 
+# Bytecode is written here, once: where the environment forbids it (PYTHONDONTWRITEBYTECODE, as many containers do), each
+# of the hundred processes that tests start would compile the package for itself, a second long.
 test: lint
+	@$(BIN)/python -m compileall -q bot plugins benchmarks tests
 	@echo '== tests'
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

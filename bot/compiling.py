@@ -1,6 +1,5 @@
 """Functions that numba compiles, kept on disk until they, or anything that they call, say something else."""
 
-import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
@@ -37,9 +36,15 @@ def free(function: FunctionT) -> FunctionT:
 def c_function(signature: Any, function: Callable[..., Any]) -> int:
     """Address of `function` as C calls it, kept on disk where numba may write."""
     made: Any = CFunc(function, (signature.args, signature.return_type), {}, {})
-    with contextlib.suppress(RuntimeError):  # there is no folder that numba may write to
-        made._cache = _cache_of(function)
-    made.compile()
+    try:
+        made._cache = cache = _cache_of(function)
+    except RuntimeError:  # there is no folder that numba may write to
+        cache = None
+    try:
+        made.compile()
+    finally:
+        if cache is not None:
+            cache.end_turn()
     return int(made.address)
 
 
@@ -67,7 +72,7 @@ class _Cache(FunctionCache):
             self._turn = self._wait_for_turn()
             found = above.load_overload(sig, target_context)
             if found is not None:
-                self._end_turn()
+                self.end_turn()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -75,19 +80,26 @@ class _Cache(FunctionCache):
         try:
             above.save_overload(sig, data)
         finally:
-            self._end_turn()
+            self.end_turn()
 
     def _wait_for_turn(self) -> IO[bytes] | None:
-        """The lock of this function, which ends with the file or the process; None where a system has no such locks."""
+        """The lock of this function, which ends with the file or the process; None where there is none to be had."""
         if fcntl is None:
             return None
         folder = Path(self._cache_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / f"{self._impl.filename_base}.lock").open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / f"{self._impl.filename_base}.lock").open("wb")
+        except OSError:  # another user's, or a full disk: without a lock it is compiled all the same
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a filesystem without locks
+            file.close()
+            return None
         return file
 
-    def _end_turn(self) -> None:
+    def end_turn(self) -> None:
         if self._turn is not None:
             fcntl.flock(self._turn, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
             self._turn.close()
@@ -120,16 +132,29 @@ def _parts(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
             value = function.__globals__.get(name)
             yield name
             called = _called(value)
+            yield _options(value)
             if called is None:
                 yield _said(value)
             elif called not in seen:
                 yield from _parts(called, seen)
 
 
+def _options(value: object) -> str:
+    """What a function was compiled with, fast arithmetic for one."""
+    if not isinstance(value, Dispatcher):
+        return ""
+    found = {
+        name: sorted(option) if isinstance(option, set) else option for name, option in value.targetoptions.items()
+    }
+    return repr(sorted(found.items(), key=lambda pair: pair[0]))
+
+
 def _called(value: object) -> FunctionType | None:
-    """The source of a compiled function, or of an instruction that LLVM is told."""
+    """The source of a compiled function, of an instruction that LLVM is told, or of ours that it calls."""
     if isinstance(value, Dispatcher):
         return cast(FunctionType, value.py_func)
+    if isinstance(value, FunctionType):
+        return value if value.__module__.startswith("bot.") else None
     return cast(FunctionType, value._defn) if isinstance(value, _Intrinsic) else None
 
 

@@ -193,7 +193,7 @@ async def _trade(
     facts = await _facts(options, parts, loaded, queries, session, span, told, starts, time.monotonic() - began)
     write_report(options.state / "report", facts)
     print_report(Console(), facts)
-    _say_what_is_open(facts, session.unfinished)
+    _say_what_is_open(facts, session.unfinished, goes_on=options.venue != REPLAY or options.simulator_url is not None)
     Console(stderr=True).print(f"written to {options.state / 'report' / 'report.html'}", style="dim", soft_wrap=True)
     if session.check.differences:
         Console(stderr=True).print("the ledger does not equal the venue's: see the event ledger_differs", style="red")
@@ -270,14 +270,17 @@ async def _facts(
     )
 
 
-def _say_what_is_open(facts: RunFacts, unfinished: Sequence[str]) -> None:
+def _say_what_is_open(facts: RunFacts, unfinished: Sequence[str], *, goes_on: bool) -> None:
     console = Console(stderr=True)
     for position in facts.still_open:
         quantity = position.open_quantity
         held = f"open {quantity}, stop {position.stop_price}" if quantity > 0 else "its entry rests at the venue"
         console.print(f"left: {position.symbol} {position.side} {held} ({position.position_id})", soft_wrap=True)
     for what in unfinished:
-        console.print(f"unfinished: {what}; start the bot again, which settles it first", style="red", soft_wrap=True)
+        console.print(f"unfinished: {what}", style="red", soft_wrap=True)
+    if unfinished and goes_on:
+        advice = "start the bot again, which sees to it first; where trading is halted, a person does (state show)"
+        console.print(advice, style="red", soft_wrap=True)
 
 
 def _load_model(options: RunOptions, settings: BotFile, variants: Sequence[Variant]) -> tuple[Loaded, Serving]:

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
+from numba import njit
 
 import bot
 from bot.compiling import compiled, fingerprint
+from bot.forecast import instructions, kernels
 from bot.forecast.arithmetic import _exp
 from bot.forecast.instructions import rounded
 
@@ -83,3 +86,32 @@ def test_a_fingerprint_reaches_instructions_and_numbers_of_numpys() -> None:
         space = dict(_exp.py_func.__globals__) | {name: other}  # type: ignore[attr-defined]
         changed = type(_exp.py_func)(_exp.py_func.__code__, space, "_exp")  # type: ignore[attr-defined]
         assert fingerprint.__wrapped__(changed) != before
+
+
+def test_a_fingerprint_reaches_what_an_instruction_calls_and_how_a_function_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def _place(builder: object, element: object, pointer: object, index: object) -> object:
+        return pointer
+
+    _place.__module__ = instructions.__name__
+    raising, adding = kernels._raise.py_func, kernels._add.py_func  # type: ignore[attr-defined]
+    before = [fingerprint.__wrapped__(one) for one in (raising, adding)]  # type: ignore[attr-defined]
+    monkeypatch.setattr(instructions, "_place", _place)
+    hasty = njit(fastmath=True)(kernels.inverse_rms.py_func)  # type: ignore[attr-defined]
+    monkeypatch.setattr(kernels, "inverse_rms", hasty)
+    after = [fingerprint.__wrapped__(one) for one in (raising, adding)]  # type: ignore[attr-defined]
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_a_lock_that_cannot_be_had_keeps_nobody_from_compiling(tmp_path: Path) -> None:
+    copied(tmp_path)
+    assert asked(tmp_path) == (980.0, 0)
+    kept = list((tmp_path / "bot" / "strategy" / "__pycache__").glob("*.py3*.*"))
+    assert any(path.suffix == ".lock" for path in kept)
+    for path in kept:
+        path.unlink()
+        if path.suffix == ".lock":
+            path.mkdir()  # nobody can open it for writing
+    assert asked(tmp_path) == (980.0, 0)

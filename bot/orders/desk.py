@@ -40,7 +40,7 @@ from bot.orders.states import LIVE
 from bot.orders.store import OrderStore
 from bot.orders.strangers import Strangers
 from bot.orders.tending import Tending
-from bot.orders.unfinished import unfinished
+from bot.orders.unfinished import bare, on_its_way
 from bot.streams import Stream
 from bot.venue import Fill, FundingDue, InstrumentsChanged, OrderReport, UserEvent, UserStreamLost, UserStreamUp
 
@@ -296,11 +296,14 @@ class Desk:
     # -- being stopped
 
     def unfinished(self) -> list[str]:
-        """What is on its way or uncovered, a line each."""
-        return list(unfinished(self.book, self._cover, self._clock.now()))
+        """What is on its way or bare, a line each."""
+        return [*on_its_way(self.book, self._cover), *bare(self.book, self._cover, self._clock.now())]
 
     def _see_what_is_settled(self) -> None:
-        if self._settle is not None and not self.unfinished():
+        """While trading is halted only cancels are sent, so that nothing bare will be covered."""
+        if self._settle is None or any(on_its_way(self.book, self._cover)):
+            return
+        if self._gate.halted or not any(bare(self.book, self._cover, self._clock.now())):
             self._settle.done.set()
 
     # -- time

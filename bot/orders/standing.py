@@ -15,6 +15,7 @@ AUTOMATIC = frozenset(
         "venue_disagrees",
         "database_away",
         "flattening",
+        "stopping",
         "clock",
     }
 )

@@ -1,5 +1,6 @@
 """Functions that numba compiles, kept on disk until they, or anything that they call, say something else."""
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
@@ -25,35 +26,30 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 def compiled(function: FunctionT) -> FunctionT:
     """`numba.njit`, typed as the function it compiles, and kept on disk where numba may write."""
-    return cast(FunctionT, _kept(njit(function)))
+    return cast(FunctionT, _kept(njit(function), function))
 
 
 def free(function: FunctionT) -> FunctionT:
     """The same, letting other threads run meanwhile."""
-    return cast(FunctionT, _kept(njit(nogil=True)(function)))
+    return cast(FunctionT, _kept(njit(nogil=True)(function), function))
 
 
 def c_function(signature: Any, function: Callable[..., Any]) -> int:
     """Address of `function` as C calls it, kept on disk where numba may write."""
-    made: Any = CFunc(function, (signature.args, signature.return_type), {}, {})
-    try:
-        made._cache = cache = _cache_of(function)
-    except RuntimeError:  # there is no folder that numba may write to
-        cache = None
+    made = _kept(CFunc(function, (signature.args, signature.return_type), {}, {}), function)
     try:
         made.compile()
     finally:
-        if cache is not None:
-            cache.end_turn()
+        if isinstance(made._cache, _Cache):
+            made._cache.end_turn()
     return int(made.address)
 
 
-def _kept(dispatcher: Any) -> Any:
-    try:
-        dispatcher._cache = _cache_of(dispatcher.py_func)
-    except RuntimeError:  # there is no folder that numba may write to: a read-only installation without a home
-        return dispatcher
-    return dispatcher
+def _kept(made: Any, function: Callable[..., Any]) -> Any:
+    """`made` of `function`, with what was compiled kept; as it is where there is no folder that numba may write to."""
+    with contextlib.suppress(RuntimeError):  # a read-only installation without a home
+        made._cache = _cache_of(function)
+    return made
 
 
 class _Cache(FunctionCache):

@@ -112,7 +112,8 @@ def print_entries(options: EntriesOptions, as_json: bool) -> None:
 
 def _cut(options: EntriesOptions, work: Sequence[tuple[Variant, str]]) -> list[str]:
     """What there is to say of a range that reaches beyond bars and forecasts. OperatorError where it holds none."""
-    stores = {variant.tier: store_of(options.store, variant.tier, options.checkpoint) for variant, _ in work}
+    tiers = dict.fromkeys(variant.tier for variant, _ in work)
+    stores = {tier: store_of(options.store, tier, options.checkpoint) for tier in tiers}
     known = known_range(BarFiles(options.bars), HOUR_MS, ((symbol, stores[variant.tier]) for variant, symbol in work))
     return [] if known is None else asked_range(options.start, options.end, known, "bars and forecasts")[1]
 

@@ -55,15 +55,15 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
         rank = self.a_blocks.shape[1]
         return Place(rank, self.a_blocks.data_ptr(), self.b_blocks.data_ptr(), self.gain.data_ptr())
 
-    @property
+    @functools.cached_property
     def a(self) -> Tensor:
-        """(rank, in); the inputs filled up with zeros to a multiple of COLUMNS."""
+        """(rank, in), as torch's operations take it; the inputs filled up with zeros to a multiple of COLUMNS."""
         return unblocked(self.a_blocks)
 
-    @property
+    @functools.cached_property
     def b(self) -> Tensor:
-        """(out, rank)"""
-        return unblocked(self.b_blocks).t()[: len(self.gain)]
+        """(out, rank), float32"""
+        return unblocked(self.b_blocks).t()[: len(self.gain)].float()
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, eq=False):

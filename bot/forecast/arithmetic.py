@@ -21,11 +21,11 @@ from bot.forecast.instructions import (
     total,
     widened,
 )
+from bot.forecast.network import EPSILON
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-EPSILON = np.float32(1e-6)  # timesfm.torch.normalization.RMSNorm
-
+_EPSILON = np.float32(EPSILON)
 _ZERO, _ONE, _LOWEST = np.float32(0.0), np.float32(1.0), np.float32(-np.inf)
 _LARGEST, _LEAST, _LOG2_E = np.float32(88.0), np.float32(-87.0), np.float32(1.44269504)
 _TO_WHOLE = np.float32(12582912.0)  # 1.5 * 2**23: what is added to it loses its fraction
@@ -93,10 +93,10 @@ def _sum(before: Any, one: Any, other: Any, third: Any, fourth: Any) -> Any:
 @summing
 def inverse_rms(x: Any, width: int) -> Any:
     prefer_wide_vectors()
-    total = _ZERO
+    squares = _ZERO
     for j in range(width):
-        total += x[j] * x[j]
-    return _ONE / math.sqrt(total / np.float32(width) + EPSILON)
+        squares += x[j] * x[j]
+    return _ONE / math.sqrt(squares / np.float32(width) + _EPSILON)
 
 
 @inlined
@@ -172,24 +172,24 @@ def attend(series: Any, heads: int, width: int, patch: int, shares: Any) -> None
     dims = width // heads
     for head in range(heads):
         keys, values = beyond(series, width + head * dims), beyond(series, 2 * width + head * dims)
-        query, largest, total = beyond(series, 3 * patch * width + head * dims), _LOWEST, _ZERO
+        query, largest, whole = beyond(series, 3 * patch * width + head * dims), _LOWEST, _ZERO
         for key in range(patch + 1):
             shares[key] = _dot(query, beyond(keys, 3 * key * width), dims)
             largest = max(largest, shares[key])
         for key in range(patch + 1):
             shares[key] = _exp(shares[key] - largest)
-            total += shares[key]
+            whole += shares[key]
         for key in range(patch + 1):
-            _mix(query, shares[key] / total, beyond(values, 3 * key * width), dims, key)
+            _mix(query, shares[key] / whole, beyond(values, 3 * key * width), dims, key)
 
 
 @summing
 def _dot(x: Any, y: Any, width: int) -> Any:
     prefer_wide_vectors()
-    total = _ZERO
+    product = _ZERO
     for j in range(width):
-        total += x[j] * y[j]
-    return total
+        product += x[j] * y[j]
+    return product
 
 
 @inlined

@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from bot.forecast.layers import Batch, Layer
 from bot.forecast.matrix import Matrix
-
-EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
+from bot.forecast.network import EPSILON
 
 
 def run(layers: Sequence[Layer], hidden: Tensor, batch: Batch) -> Tensor:
@@ -22,10 +21,10 @@ def run(layers: Sequence[Layer], hidden: Tensor, batch: Batch) -> Tensor:
         attended = _attention(hidden, index, layer, batch, last_only=last_only)
         if last_only:
             hidden = _last_patch(hidden, batch)
-        hidden = torch.addcmul(hidden, attended.mul_(inverse_rms(attended)), layer.post_attn)
+        hidden = torch.addcmul(hidden, attended.mul_(_inverse_rms(attended)), layer.post_attn)
         inner = _times(layer.ff0, _norm(hidden, layer.pre_ff), (index, "ff0"), batch)
         outer = _times(layer.ff1, functional.silu(inner, inplace=True), (index, "ff1"), batch)
-        hidden.addcmul_(outer.mul_(inverse_rms(outer)), layer.post_ff)
+        hidden.addcmul_(outer.mul_(_inverse_rms(outer)), layer.post_ff)
     return hidden
 
 
@@ -57,7 +56,7 @@ def _times(matrix: Matrix, inputs: Tensor, target: tuple[int, str], batch: Batch
         if delta is not None:
             own = slice(first * each, last * each)
             low = functional.linear(inputs[own], delta.a[:, : inputs.shape[1]]).float()
-            result[own].mul_(delta.gain[matrix.rows]).addmm_(low, delta.b[matrix.rows].t().float())
+            result[own].mul_(delta.gain[matrix.rows]).addmm_(low, delta.b[matrix.rows].t())
     return result
 
 
@@ -66,16 +65,16 @@ def _last_patch(rows: Tensor, batch: Batch) -> Tensor:
 
 
 def _norm(hidden: Tensor, scale: Tensor) -> Tensor:
-    return (hidden * inverse_rms(hidden)).mul_(scale)
+    return (hidden * _inverse_rms(hidden)).mul_(scale)
 
 
-def inverse_rms(inputs: Tensor) -> Tensor:
+def _inverse_rms(inputs: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
     return norm.square_().div_(inputs.shape[-1]).add_(EPSILON).rsqrt_()
 
 
 def _rotate(inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Normalise and rotate each head; (series, patches, heads, head_dims). `inputs` is written over."""
-    inputs *= inverse_rms(inputs)
+    inputs *= _inverse_rms(inputs)
     lower, upper = inputs.chunk(2, dim=-1)
     return inputs * cos + torch.cat([upper, lower], dim=-1) * sin

@@ -33,11 +33,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     cos: Tensor  # of each patch's rotation, (patches, 2 heads, head_dims), the queries' heads before the keys'
     sin: Tensor
 
-    def matrices(self, target: str) -> tuple[Matrix, ...]:
-        """What stands behind an adapter's target, by rows of the target's outputs."""
-        found: Matrix | tuple[Matrix, ...] = getattr(self, target)
-        return found if isinstance(found, tuple) else (found,)
-
 
 class Batch(NamedTuple):
     """What one pass works on. `groups` ascend and do not overlap; the other series run on the base alone."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bot.errors import ModelRefused
 
+EPSILON = 1e-6  # timesfm.torch.normalization.RMSNorm
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 

@@ -39,3 +39,21 @@ async def test_a_record_that_meets_the_next_outage_while_the_spool_is_written_is
     assert await lane.drain() == 2
     assert (table.rows, lane.waiting) == (["one", "two"], 0)
     spool.close()
+
+
+async def test_while_the_database_is_away_a_record_waits_behind_older_ones_though_it_could_be_written(
+    tmp_path: Path,
+) -> None:
+    """Its server may answer again before what waits has been written."""
+    spool, table = Spool(tmp_path / "desk", 1_000_000), Table()
+    database = Database(asyncpg.create_pool("postgresql://"), 1.0)
+    lane = Lane[str](spool, database, str, table.write)
+    table.away = True
+    assert await lane.put("one") == (False, None)
+    database.lose("refused by the test")
+    table.away = False
+    assert await lane.put("two") == (False, None)
+    assert (table.rows, lane.waiting) == ([], 2)
+    assert await lane.drain() == 2
+    assert table.rows == ["one", "two"]
+    spool.close()
